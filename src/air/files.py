@@ -1,0 +1,86 @@
+"""How anything is read and written: whole or not at all, and checked by name.
+
+Every file is written under a temporary name in its own folder and renamed, so that a reader, a
+crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class UserError(Exception):
+    """Something a user can mend: one sentence that names the file, row or key. Exit code 2."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that is the same for the same content: keys in the order given, one per line."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}); delete it and run again") from None
+
+
+def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> None:
+    """Write a safetensors file whose metadata holds ``header`` as JSON.
+
+    The header is one metadata entry because safetensors writes several in an order that changes
+    from process to process, and equal content must give equal bytes.
+    """
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    content = save(tensors, metadata={"air": json.dumps(header, sort_keys=True)})
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote; ``kind`` must be the header's ``kind``.
+
+    Raises:
+        UserError: the file is missing, truncated, or is not a file of that kind.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("air", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
+    return tensors, header

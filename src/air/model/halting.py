@@ -1,0 +1,125 @@
+"""Segments, halting (adaptive computation time) and the losses of a training step.
+
+A batch is a row of slots. Each step runs one segment in every slot; a slot whose puzzle has halted
+takes the next puzzle and fresh states at the next step.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from air.model.network import AIR
+
+IGNORED = -100  # label of a cell that is not supervised
+
+
+@dataclass
+class Carry:
+    """What the slots hold between steps, detached: states [B, P, d], boards [B, S], flags [B]."""
+
+    z_L: Tensor
+    z_H: Tensor
+    inputs: Tensor
+    labels: Tensor
+    steps: Tensor  # segments that the slot's puzzle has run
+    halted: Tensor  # the slot takes a new puzzle at the next step
+
+
+@dataclass
+class StepLosses:
+    """Each summed over slots and divided by B; total = lm + (q_halt + q_continue) / 2."""
+
+    total: Tensor
+    lm: Tensor
+    q_halt: Tensor
+    q_continue: Tensor
+
+
+@dataclass
+class Outcome:
+    """What a step gives besides its losses, per slot [B]: before the slot is refilled."""
+
+    losses: StepLosses
+    halted: Tensor
+    steps: Tensor
+    solved: Tensor  # every supervised cell right (True if there is none)
+    cell_accuracy: Tensor  # share of supervised cells that are right
+    target_q_continue: Tensor
+
+
+def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log(s(logit of label) / sum s), s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64.
+
+    logits [B, S, V], labels [B, S] -> [B, S]; 0 where the label is IGNORED (Prieto et al. 2025).
+    """
+    x = logits.double()
+    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
+    log_probability = torch.log(s / s.sum(dim=-1, keepdim=True))
+    supervised = labels != IGNORED
+    label = labels.clamp(min=0).long().unsqueeze(-1)
+    return -log_probability.gather(-1, label).squeeze(-1) * supervised
+
+
+def fresh_carry(model: AIR, inputs: Tensor, labels: Tensor) -> Carry:
+    """A carry whose slots are all halted, so the first step fills them; boards [B, S] give the shape."""
+    z_L, z_H = model.fresh_states(len(inputs))
+    steps = torch.zeros(len(inputs), dtype=torch.int32, device=inputs.device)
+    return Carry(z_L.detach(), z_H.detach(), inputs, labels, steps, torch.ones_like(steps).bool())
+
+
+def refill(model: AIR, carry: Carry, inputs: Tensor, labels: Tensor) -> Carry:
+    """Give every halted slot the puzzle offered to it (boards [B, S]) and fresh states."""
+    halted = carry.halted
+    z_L, z_H = model.fresh_states(len(inputs))
+    board, state = halted[:, None], halted[:, None, None]
+    return Carry(
+        torch.where(state, z_L, carry.z_L),
+        torch.where(state, z_H, carry.z_H),
+        torch.where(board, inputs, carry.inputs),
+        torch.where(board, labels, carry.labels),
+        torch.where(halted, 0, carry.steps),
+        torch.zeros_like(halted),
+    )
+
+
+def training_step(
+    model: AIR, carry: Carry, inputs: Tensor, labels: Tensor, min_segments: Tensor
+) -> tuple[Carry, Outcome]:
+    """Run one segment in every slot and say what it cost.
+
+    Args:
+        carry: what the last step left.
+        inputs, labels: the puzzles offered to halted slots [B, S].
+        min_segments: exploration: segments a slot must run before it may halt [B]; 0 for none.
+    """
+    carry = refill(model, carry, inputs, labels)
+    x = model.embed(carry.inputs)
+    z_L, z_H = model.segment(x, carry.z_L, carry.z_H)
+    logits, q_halt, q_continue = model.heads(z_H)
+
+    limit = model.config.max_segments
+    with torch.no_grad():
+        steps = carry.steps + 1
+        at_limit = steps >= limit
+        halted = (at_limit | (q_halt > q_continue)) & (steps >= min_segments)
+        # What the next segment would say is worth: one more forward pass, no gradient.
+        _, ahead_H = model.segment(x, z_L, z_H)
+        _, ahead_halt, ahead_continue = model.heads(ahead_H)
+        ahead = torch.where(at_limit, ahead_halt, torch.maximum(ahead_halt, ahead_continue))
+        target = torch.sigmoid(ahead)
+        supervised = carry.labels != IGNORED
+        counted = supervised.sum(dim=1)
+        right = ((logits.argmax(dim=-1) == carry.labels) & supervised).sum(dim=1)
+        solved = right == counted
+
+    cells = counted.clamp(min=1)
+    lm = (stablemax_cross_entropy(logits, carry.labels) / cells[:, None]).sum()
+    halt = F.binary_cross_entropy_with_logits(q_halt, solved.to(q_halt.dtype), reduction="sum")
+    cont = F.binary_cross_entropy_with_logits(q_continue, target, reduction="sum")
+    batch = len(inputs)
+    total = (lm + 0.5 * (halt + cont)) / batch
+    losses = StepLosses(total, lm / batch, halt / batch, cont / batch)
+    after = Carry(z_L.detach(), z_H.detach(), carry.inputs, carry.labels, steps, halted)
+    return after, Outcome(losses, halted, steps, solved, right / cells, target)

@@ -1,0 +1,154 @@
+"""The Transformer block of AIR: post-norm, RoPE, SwiGLU, no biases, no norm gains.
+
+    h = rms(h + attention(h));   h = rms(h + swiglu(h))
+
+Weights are kept in float32 (float64 in float64 runs) and cast to the activations' dtype on use.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from air.model.config import ModelConfig
+
+# Called per layer with (layer, queries, keys): both [B, heads, positions, head size], after RoPE.
+AttentionHook = Callable[[int, Tensor, Tensor], None]
+
+ROPE_BASE = 10_000.0
+# A standard normal cut at +-2 has this standard deviation.
+_CUT_NORMAL_STD = 0.87962566103423978
+
+
+def truncated_normal(*shape: int, std: float, generator: torch.Generator) -> Tensor:
+    """Normal cut at two standard deviations and rescaled so that the result's std is ``std``."""
+    std = std / _CUT_NORMAL_STD
+    weight = torch.empty(*shape)
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+
+
+def widen(x: Tensor) -> Tensor:
+    """``x`` in float32, or float64 if it is that: the precision of norms and of the q logits."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """x / sqrt(mean(x^2) + 1e-5) over the last dimension, computed in float32 at least."""
+    return F.rms_norm(widen(x), x.shape[-1:], eps=1e-5).to(x.dtype)
+
+
+class Linear(nn.Module):
+    """y = x W^T, W [out, in] drawn with std 1/sqrt(in)."""
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(
+            truncated_normal(outputs, inputs, std=inputs**-0.5, generator=generator)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def rope_tables(positions: int, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [positions, head size] of rotary embedding (Su et al. 2021), halves layout."""
+    exponent = torch.arange(0, head_size, 2, dtype=dtype) / head_size
+    angle = torch.outer(torch.arange(positions, dtype=dtype), ROPE_BASE**-exponent)
+    angle = torch.cat([angle, angle], dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply RoPE to x [B, positions, heads, head size]; cos, sin [positions, head size]."""
+    half = x.shape[-1] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
+    return (x * cos[:, None] + turned * sin[:, None]).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all positions: no mask, scores scaled by 1/sqrt(head size)."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, generator)
+        self.out = Linear(config.hidden_size, config.hidden_size, generator)
+
+    def forward(
+        self,
+        h: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        hook: Callable[[Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
+        """h [B, P, d] -> [B, P, d]; ``hook`` sees the queries and keys."""
+        batch, positions, d = h.shape
+        q, k, v = self.qkv(h).view(batch, positions, 3, self.heads, d // self.heads).unbind(2)
+        if rope is not None:
+            q, k = rotate(q, *rope), rotate(k, *rope)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        if hook is not None:
+            hook(q, k)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).reshape(batch, positions, d))
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(h)) * up(h)), gate and up in one matrix (Shazeer 2020)."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.gate_up = Linear(config.hidden_size, 2 * config.inner_size, generator)
+        self.down = Linear(config.inner_size, config.hidden_size, generator)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[B, P, d] -> [B, P, d]."""
+        gate, up = self.gate_up(h).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """h = rms(h + attention(h)); h = rms(h + swiglu(h))."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.attention = Attention(config, generator)
+        self.swiglu = SwiGLU(config, generator)
+
+    def forward(
+        self,
+        h: Tensor,
+        rope: tuple[Tensor, Tensor] | None,
+        hook: Callable[[Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
+        """[B, P, d] -> [B, P, d]."""
+        h = rms_norm(h + self.attention(h, rope, hook))
+        return rms_norm(h + self.swiglu(h))
+
+
+class Transformer(nn.Module):
+    """f: the stack of blocks that both updates share (or one of HRM's two)."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.layers))
+
+    def forward(
+        self, h: Tensor, rope: tuple[Tensor, Tensor] | None, hook: AttentionHook | None = None
+    ) -> Tensor:
+        """[B, P, d] -> [B, P, d]."""
+        for layer, block in enumerate(self.blocks):
+            see = None if hook is None else _for_layer(hook, layer)
+            h = block(h, rope, see)
+        return h
+
+
+def _for_layer(hook: AttentionHook, layer: int) -> Callable[[Tensor, Tensor], None]:
+    return lambda queries, keys: hook(layer, queries, keys)
+
+
+def embedding_std(hidden_size: int) -> float:
+    """Std of the token embedding at the start; embeddings are scaled by sqrt(d) on use."""
+    return 1 / math.sqrt(hidden_size)

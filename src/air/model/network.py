@@ -1,0 +1,224 @@
+"""AIR: two states, one network, and the recurrence that everything walks.
+
+    L-update:  z_L <- f(z_L + z_H + n_L x)        H-update:  z_H <- f(z_H + z_L + n_H x)
+
+A segment is, H_cycles times, L_cycles L-updates and one H-update. Training, evaluation and every
+probe call :meth:`AIR.segment`; nothing else updates a state.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from air.model.config import ModelConfig
+from air.model.layers import (
+    AttentionHook,
+    Linear,
+    Transformer,
+    embedding_std,
+    rope_tables,
+    truncated_normal,
+    widen,
+)
+from air.model.variants import Variant
+
+Level = Literal["L", "H"]
+Precision = Literal["float32", "bfloat16", "float64"]
+
+
+class Update(NamedTuple):
+    """Which update of a segment: its level, and its H- and L-cycle, counted from 0."""
+
+    level: Level
+    H_cycle: int
+    L_cycle: int
+
+
+class Heads(NamedTuple):
+    """What the heads read from z_H: logits [B, S, V]; halt and continue logits [B]."""
+
+    logits: Tensor
+    q_halt: Tensor
+    q_continue: Tensor
+
+
+class Observer:
+    """Sees every update of a segment. The default sees and does nothing."""
+
+    def attention(self, update: Update) -> AttentionHook | None:
+        """Asked before an update: who is to see its queries and keys, if anyone."""
+        return None
+
+    def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
+        """Told after an update (and after one that freezing left out): the states [B, P, d]."""
+
+
+class AIR(nn.Module):
+    """A variant of AIR for boards of ``cells`` tokens out of ``vocabulary``.
+
+    A state has P = ``lead`` + cells positions: the puzzle embedding's slot in front (and, for
+    prepend_no_strip, the level token before that), then the content.
+    """
+
+    H_init: Tensor
+    L_init: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        variant: Variant,
+        vocabulary: int,
+        cells: int,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config, self.variant = config, variant
+        self.vocabulary, self.cells, self.precision = vocabulary, cells, precision
+        self.dtype: torch.dtype = getattr(torch, precision)
+        d = config.hidden_size
+        token = variant.level_token
+        self.lead = 2 if token == "prepend_no_strip" else 1
+        # positions that the attention sees in front of the content
+        self.attention_lead = self.lead + (1 if token == "prepend" else 0)
+
+        random = torch.Generator().manual_seed(seed)
+        std = embedding_std(d)
+        self.embedding = nn.Parameter(truncated_normal(vocabulary, d, std=std, generator=random))
+        self.puzzle_embedding = nn.Parameter(torch.zeros(1, d))
+        if config.positions != "rope":
+            self.position_embedding = nn.Parameter(
+                truncated_normal(1 + cells, d, std=std, generator=random)
+            )
+        stacks = 2 if variant.two_networks else 1
+        self.stacks = nn.ModuleList(Transformer(config, random) for _ in range(stacks))
+        if variant.operator in ("linear", "nonlinear"):
+            self.operator = Linear(d, d, random)
+        self.lm_head = Linear(d, vocabulary, random)
+        self.q_head = nn.Linear(d, 2)
+        nn.init.zeros_(self.q_head.weight)
+        nn.init.constant_(self.q_head.bias, -5.0)
+        self.register_buffer("H_init", truncated_normal(d, std=1.0, generator=random))
+        self.register_buffer("L_init", truncated_normal(d, std=1.0, generator=random))
+
+        master = torch.float64 if self.dtype == torch.float64 else torch.float32
+        self.to(master)
+        if token != "none":  # held in the activations' dtype, as published
+            self.level_tokens = nn.ParameterDict(
+                {level: nn.Parameter(torch.zeros(d, dtype=self.dtype)) for level in ("L", "H")}
+            )
+        cos, sin = rope_tables(self.attention_lead + cells, d // config.heads, master)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """x [B, P, d] from tokens [B, S]: embedding, slot in front, positions, times sqrt(d)."""
+        x = F.embedding(inputs, self.embedding.to(self.dtype))
+        slot = self.puzzle_embedding.to(self.dtype).expand(len(inputs), 1, -1)
+        x = torch.cat([slot, x], dim=1)
+        if self.config.positions != "rope":  # the sum of two, scaled back to the variance of one
+            x = (x + self.position_embedding.to(self.dtype)) * 0.5**0.5
+        x = x * self.config.hidden_size**0.5
+        return F.pad(x, (0, 0, self.lead - 1, 0))  # prepend_no_strip: x is zero at the level token
+
+    def fresh_states(self, batch: int) -> tuple[Tensor, Tensor]:
+        """(z_L, z_H) at the start of a rollout, each [B, P, d]."""
+        return self._fresh("L", batch), self._fresh("H", batch)
+
+    def _fresh(self, level: Level, batch: int) -> Tensor:
+        start = self.L_init if level == "L" else self.H_init
+        state = start.to(self.dtype).expand(batch, 1 + self.cells, -1)
+        if self.variant.level_token == "prepend_no_strip":
+            token = self.level_tokens[level].expand(batch, 1, -1)
+            state = torch.cat([token, state], dim=1)
+        return state
+
+    def inject(self, level: Level, own: Tensor, other: Tensor, x: Tensor) -> Tensor:
+        """The sum that enters f: own + other + n g(x), or own + (own + other) * n x (hadamard)."""
+        n = self.variant.n_L if level == "L" else self.variant.n_H
+        if n == 0:
+            return own + other
+        match self.variant.operator:
+            case "hadamard":
+                return own + (other + own) * (n * x)
+            case "linear":
+                x = self.operator(x)
+            case "nonlinear":
+                x = torch.tanh(self.operator(x))
+        return own + other + (x if n == 1 else n * x)
+
+    def update(
+        self,
+        level: Level,
+        own: Tensor,
+        other: Tensor,
+        x: Tensor,
+        hook: AttentionHook | None = None,
+    ) -> Tensor:
+        """One update: the new own state [B, P, d] from both states and x, each [B, P, d]."""
+        h = self.inject(level, own, other, x)
+        token = self.variant.level_token
+        if token == "addition":
+            h = h + self.level_tokens[level]
+        elif token == "prepend":
+            h = torch.cat([self.level_tokens[level].expand(len(h), 1, -1), h], dim=1)
+        rope = None
+        if self.config.positions != "learned":
+            rope = self.cos[: h.shape[1]], self.sin[: h.shape[1]]
+        h = self.stacks[0 if level == "L" else -1](h, rope, hook)
+        return h[:, 1:] if token == "prepend" else h
+
+    def segment(
+        self,
+        x: Tensor,
+        z_L: Tensor,
+        z_H: Tensor,
+        frozen: Level | None = None,
+        observer: Observer | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One segment from x, z_L, z_H (each [B, P, d]): the new (z_L, z_H).
+
+        Only the last L-update and the last H-update carry a gradient (the one-step gradient).
+        A ``frozen`` state keeps its value; ``observer`` is still told of its updates.
+        """
+        config = self.config
+        wants_gradient = torch.is_grad_enabled()
+
+        def step(update: Update, own: Tensor, other: Tensor, last: bool) -> Tensor:
+            if update.level == frozen:
+                return own
+            hook = observer.attention(update) if observer else None
+            with torch.set_grad_enabled(wants_gradient and last):
+                return self.update(update.level, own, other, x, hook)
+
+        for H_cycle in range(config.H_cycles):
+            last_cycle = H_cycle == config.H_cycles - 1
+            for L_cycle in range(config.L_cycles):
+                update = Update("L", H_cycle, L_cycle)
+                z_L = step(update, z_L, z_H, last_cycle and L_cycle == config.L_cycles - 1)
+                if observer:
+                    observer.after(update, z_L, z_H)
+            update = Update("H", H_cycle, 0)
+            z_H = step(update, z_H, z_L, last_cycle)
+            if observer:
+                observer.after(update, z_L, z_H)
+        return z_L, z_H
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits [B, S, V] that lm_head reads from the content of a state [B, P, d]."""
+        logits: Tensor = self.lm_head(z[:, self.lead :])
+        return logits
+
+    def heads(self, z_H: Tensor) -> Heads:
+        """What both heads read from z_H [B, P, d]; the q logits in float32 at least."""
+        weight, bias = (p.to(z_H.dtype) for p in (self.q_head.weight, self.q_head.bias))
+        q_halt, q_continue = widen(F.linear(z_H[:, 0], weight, bias)).unbind(-1)
+        return Heads(self.decode(z_H), q_halt, q_continue)
+
+    def updates_per_segment(self) -> int:
+        """Number of sub-steps of a segment: H_cycles (L_cycles + 1)."""
+        return self.config.H_cycles * (self.config.L_cycles + 1)

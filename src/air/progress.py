@@ -1,0 +1,67 @@
+"""Progress of long work: a bar on a terminal, otherwise a line every few seconds.
+
+Lines, not redrawn bars, because jobs run side by side and their output ends in logs.
+"""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+LINE_EVERY_SECONDS = 5.0
+
+
+class Progress:
+    """Count ``total`` pieces of work and tell the rate and the time left.
+
+    Use as a context manager and call :meth:`advance` after each piece.
+    """
+
+    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = self.start = done
+        self.began = self.told = time.monotonic()
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=self.total, initial=self.done, desc=self.label, unit=f" {self.unit}"
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif error is None:
+            self._tell("")
+
+    def advance(self, pieces: int = 1, note: str = "") -> None:
+        """Count ``pieces`` more as done; ``note`` is shown beside the rate."""
+        self.done += pieces
+        if self.bar is not None:
+            if note:
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(pieces)
+        elif time.monotonic() - self.told >= LINE_EVERY_SECONDS:
+            self._tell(note)
+
+    def _tell(self, note: str) -> None:
+        self.told = time.monotonic()
+        seconds = max(self.told - self.began, 1e-9)
+        rate = (self.done - self.start) / seconds
+        left = (self.total - self.done) / rate if rate else 0.0
+        time_told = f"{left:.0f} s left" if self.done < self.total else f"{seconds:.1f} s"
+        print(
+            f"{self.label}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {time_told}"
+            + (f", {note}" if note else ""),
+            file=sys.stderr,
+            flush=True,
+        )

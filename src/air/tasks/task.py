@@ -1,0 +1,131 @@
+"""The protocol of a task, and the data set a task's puzzles are kept in.
+
+A board is one row of ``cells`` tokens (uint8), read line by line. Every method works on batches
+``[B, cells]``; none loops over puzzles.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from air.files import UserError, read_tensors, write_tensors
+from air.tasks.sampling import member_words
+
+PAD = 0  # token 0 of every task: never shown, never supervised
+SCHEMA = 1
+
+
+class Neighbourhood(NamedTuple):
+    """Which cells count as near: ``matrix[i, j]`` is True if j is in the neighbourhood of i.
+
+    A contrast of attention masses over it is divided by ``divisor``.
+    """
+
+    matrix: np.ndarray
+    divisor: float
+
+
+class Task(Protocol):
+    """What probes, training and reports may ask of a task. They never ask which task it is."""
+
+    name: str
+    title: str
+    vocabulary: tuple[str, ...]  # the symbol of each token; token 0 is PAD
+    rows: int
+    columns: int
+    mask_token: int  # freeze: a cell is in the mask if it shows this token
+    undecided_token: int  # rollouts: a cell is undecided if it shows this token
+    neighbourhoods: dict[str, Neighbourhood]  # attention: the first one is the claims'
+    peers: np.ndarray  # [cells, cells]: j could conflict with i; i itself is not its peer
+    violation_reach: np.ndarray  # [cells, cells]: attention of i on j counts as on a violation
+    members: int  # size of a puzzle's augmentation group, the original included
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of a board, S."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """What :func:`air.tasks.registry.build` needs to make this task again."""
+        ...
+
+    def query_cells(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Cells whose attention is measured: bool ``[B, S]``."""
+        ...
+
+    def violations(self, boards: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Cells that are wrong by the task's own rule: bool ``[B, S]``."""
+        ...
+
+    def augment(
+        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, original: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Another member of each puzzle's group, drawn by random ``words`` (uint64 ``[B, W]``).
+
+        Rows where ``original`` (bool ``[B]``) is True are returned unchanged.
+        """
+        ...
+
+    @property
+    def words(self) -> int:
+        """How many random words :meth:`augment` takes for one puzzle, W."""
+        ...
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """One split of a task's data set: ``inputs`` and ``labels``, uint8 ``[N, S]``."""
+
+    task: Task
+    inputs: np.ndarray
+    labels: np.ndarray
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def first(self, count: int) -> "Puzzles":
+        """The first ``count`` puzzles (all, if there are fewer)."""
+        return Puzzles(self.task, self.inputs[:count], self.labels[:count], self.seed)
+
+    def draw(self, puzzle: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Member ``member[b]`` of the group of puzzle ``puzzle[b]``; member 0 is the original.
+
+        A pure function of (seed, puzzle, member): the same key gives the same board anywhere.
+        """
+        words = member_words(self.seed, puzzle, member, self.task.words)
+        return self.task.augment(self.inputs[puzzle], self.labels[puzzle], words, member == 0)
+
+    def save(self, path: Path, split: str) -> None:
+        header = {
+            "kind": "puzzles",
+            "schema": SCHEMA,
+            "task": self.task.spec(),
+            "split": split,
+            "seed": self.seed,
+            "vocabulary": self.task.vocabulary,
+        }
+        write_tensors(path, {"inputs": self.inputs, "labels": self.labels}, header)
+
+
+def load_puzzles(path: Path) -> Puzzles:
+    """Read a split written by :meth:`Puzzles.save`.
+
+    Raises:
+        UserError: the file is missing, damaged, of another schema, or its tokens do not fit.
+    """
+    from air.tasks.registry import build
+
+    tensors, header = read_tensors(path, "puzzles")
+    if header.get("schema") != SCHEMA:
+        raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
+    task = build(header["task"])
+    inputs, labels = tensors["inputs"], tensors["labels"]
+    for name, boards in (("inputs", inputs), ("labels", labels)):
+        if boards.ndim != 2 or boards.shape[1] != task.cells or boards.dtype != np.uint8:
+            raise UserError(f"{path}: {name} must be uint8 boards of {task.cells} cells")
+        if boards.size and boards.max() >= len(task.vocabulary):
+            raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
+    return Puzzles(task, inputs, labels, header["seed"])

@@ -1,0 +1,109 @@
+"""The state of an unfinished run, so that nothing is lost when it is stopped.
+
+It lies outside the outputs (which both engines delete before a job), in a folder named by a hash of
+everything that determines the run: another configuration or data set never finds it. Two
+generations are kept; if the newest is damaged, the one before is used.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from air.files import UserError, read_tensors, write_tensors
+from air.model.halting import Carry
+from air.model.network import AIR
+from air.training.optim import AdamATan2
+
+
+def run_key(identity: dict[str, Any], *inputs: Path) -> str:
+    """A name for a run: the hash of what determines it and of the files it reads."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    for path in inputs:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def code_digest() -> str:
+    """The hash of the code that decides what a training step does."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for folder in ("tasks", "model", "training"):
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class RunState:
+    """Saves and restores (model, optimiser, carry, step, rows of the log) under ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.newest = folder / "state.safetensors"
+        self.previous = folder / "previous.safetensors"
+
+    def save(
+        self, model: AIR, optimizer: AdamATan2, carry: Carry, step: int, log: dict[str, Any]
+    ) -> None:
+        state = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+        for name, parameter in model.named_parameters():
+            for entry, tensor in optimizer.state.get(parameter, {}).items():
+                state[f"optimizer/{entry}/{name}"] = tensor
+        state |= {f"carry/{name}": tensor for name, tensor in vars(carry).items()}
+        header = {
+            "kind": "training state",
+            "step": step,
+            "log": log,
+            "bfloat16": [name for name, t in state.items() if t.dtype == torch.bfloat16],
+        }
+        if self.newest.exists():
+            self.newest.replace(self.previous)
+        write_tensors(
+            self.newest,
+            {
+                name: (t.float() if t.dtype == torch.bfloat16 else t).detach().cpu().numpy()
+                for name, t in state.items()
+            },
+            header,
+        )
+
+    def load(
+        self, model: AIR, optimizer: AdamATan2, device: torch.device
+    ) -> tuple[Carry, int, dict[str, Any]] | None:
+        """Restore model and optimiser in place; return (carry, step, log), or None for a new run."""
+        for path in (self.newest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                arrays, header = read_tensors(path, "training state")
+            except UserError as error:
+                damaged = path.with_suffix(".damaged")
+                path.replace(damaged)
+                print(f"warning: {error}; set aside as {damaged}", file=sys.stderr)
+                continue
+            state: dict[str, Tensor] = {}
+            for name, array in arrays.items():
+                tensor = torch.from_numpy(array).to(device)
+                state[name] = tensor.bfloat16() if name in header["bfloat16"] else tensor
+            model.load_state_dict(
+                {name: state[f"model/{name}"].cpu() for name in model.state_dict()}
+            )
+            for name, parameter in model.named_parameters():
+                if f"optimizer/step/{name}" in state:
+                    optimizer.state[parameter] = {
+                        "step": state[f"optimizer/step/{name}"].cpu(),
+                        "m": state[f"optimizer/m/{name}"],
+                        "v": state[f"optimizer/v/{name}"],
+                    }
+            carry = Carry(**{field.name: state[f"carry/{field.name}"] for field in fields(Carry)})
+            return carry, header["step"], header["log"]
+        return None
+
+    def remove(self) -> None:
+        """Forget the run: it has finished."""
+        shutil.rmtree(self.newest.parent, ignore_errors=True)

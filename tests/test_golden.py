@@ -1,0 +1,143 @@
+"""Number for number against the authors' public implementation, in float64.
+
+``AIR_GOLDEN=<folder>`` tests another folder of the same format.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from air.model.halting import fresh_carry, training_step
+from air.model.network import AIR
+from air.training.loop import optimizers
+from air.training.config import TrainConfig
+from tests.golden_vectors import FOLDER, build, published_name
+
+FILES = sorted(FOLDER.glob("*.safetensors"))
+VARIANTS = [path for path in FILES if not path.stem.startswith("probe_")]
+NO_EXPLORATION = torch.zeros((), dtype=torch.int32)
+
+
+def distance(ours: Tensor, theirs: Tensor) -> float:
+    """max |a - b| / max |b|."""
+    assert ours.shape == theirs.shape
+    scale = theirs.abs().max().item() or 1.0
+    return (ours - theirs).abs().max().item() / scale
+
+
+def test_there_are_vectors() -> None:
+    assert VARIANTS, f"{FOLDER} holds no vectors"
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+def test_evaluation(path) -> None:
+    model, golden, _ = build(path)
+    inputs = golden["batch/inputs"].long()
+    with torch.no_grad():
+        x = model.embed(inputs)
+        z_L, z_H = model.fresh_states(len(inputs))
+        segments = sum(name.endswith("/q_halt") and "eval/" in name for name in golden)
+        for segment in range(segments):
+            z_L, z_H = model.segment(x, z_L, z_H)
+            heads = model.heads(z_H)
+            bound = 1e-9 if segment == 0 else 1e-7
+            for name, tensor in heads._asdict().items():
+                assert distance(tensor, golden[f"eval/segment{segment}/{name}"]) < bound, name
+    assert segments
+    assert distance(z_H, golden["eval/final/z_H"]) < 1e-7
+    assert distance(z_L, golden["eval/final/z_L"]) < 1e-7
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+def test_halting(path) -> None:
+    model, golden, _ = build(path)
+    inputs, labels = golden["batch/inputs"].long(), golden["batch/labels"].long()
+    carry = fresh_carry(model, inputs, labels)
+    for step in range(len(golden["halting/halted"])):
+        inputs = golden[f"halting/step{step}/inputs"].long()
+        labels = golden[f"halting/step{step}/labels"].long()
+        carry, outcome = training_step(model, carry, inputs, labels, NO_EXPLORATION)
+        losses = outcome.losses
+        ours = torch.stack([losses.total, losses.lm, losses.q_halt, losses.q_continue]).detach()
+        assert torch.equal(outcome.halted, golden["halting/halted"][step].bool())
+        assert torch.equal(outcome.steps, golden["halting/steps"][step])
+        assert distance(ours, golden["halting/losses"][step]) < 1e-7
+        assert distance(outcome.target_q_continue, golden["halting/target_q_continue"][step]) < 1e-7
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+def test_training(path) -> None:
+    model, golden, _ = build(path)
+    model.train()
+    inputs, labels = golden["batch/inputs"].long(), golden["batch/labels"].long()
+    recipe = TrainConfig(
+        steps=3, batch_size=len(inputs), lr=1e-3, weight_decay=0.1, warmup_steps=0, puzzle_lr=1e-2,
+        puzzle_weight_decay=0.1,
+    )  # fmt: skip
+    for step, expected in enumerate(golden["train/losses"]):
+        if step == 0:
+            both = optimizers(model, recipe)
+        embedded: list[Tensor] = []
+        outcome = _first_segment(model, inputs, labels, embedded)
+        losses = outcome.losses
+        ours = torch.stack([losses.total, losses.lm, losses.q_halt, losses.q_continue]).detach()
+        assert distance(ours, expected) < 1e-9
+        losses.total.backward()
+        if step == 0:
+            check_gradients(model, golden, embedded[0])
+        for optimizer in both:
+            optimizer.step()
+        model.zero_grad(set_to_none=True)
+    parameters = dict(model.named_parameters())
+    for name, tensor in golden.items():
+        if name.startswith("train/after_norm/") and ours_is_there(name, parameters):
+            ours = parameters[published_name(name.split("/")[-1])].detach().norm().reshape(1)
+            assert distance(ours, tensor) < 1e-9, name
+        if name.startswith("train/after/"):
+            ours = parameters[published_name(name.split("/")[-1])].detach()
+            assert distance(ours, tensor) < 1e-9, name
+
+
+def ours_is_there(name: str, parameters: dict[str, Tensor]) -> bool:
+    return published_name(name.split("/")[-1]) in parameters
+
+
+def check_gradients(model: AIR, golden: dict[str, Tensor], x: Tensor) -> None:
+    parameters = dict(model.named_parameters())
+    checked = 0
+    for name, tensor in golden.items():
+        ours = published_name(name.split("/")[-1])
+        if name.startswith("train/grad_norm/") and ours in parameters:
+            gradient = parameters[ours].grad
+            if tensor.isnan().item():
+                assert gradient is None, name
+            else:
+                assert gradient is not None, name
+                assert distance(gradient.norm().reshape(1), tensor) < 1e-9, name
+            checked += 1
+        if name.startswith("train/grad/") and ours in parameters:
+            gradient = parameters[ours].grad
+            assert gradient is not None
+            assert distance(gradient, tensor) < 1e-9, name
+    assert checked > 5
+    # per slot: x holds the puzzle embedding times sqrt(d) at its slot
+    assert x.grad is not None
+    local = x.grad[:, model.lead - 1] * model.config.hidden_size**0.5
+    assert distance(local, golden["train/grad/puzzle_emb_local"]) < 1e-9
+
+
+def _first_segment(model: AIR, inputs: Tensor, labels: Tensor, embedded: list[Tensor]):
+    """One training step from fresh states; ``embedded`` receives x, keeping its gradient."""
+    embed = model.embed
+
+    def keep(tokens: Tensor) -> Tensor:
+        x = embed(tokens)
+        x.retain_grad()
+        embedded.append(x)
+        return x
+
+    model.embed = keep  # type: ignore[method-assign]
+    carry = fresh_carry(model, inputs, labels)
+    _, outcome = training_step(model, carry, inputs, labels, NO_EXPLORATION)
+    model.embed = embed  # type: ignore[method-assign]
+    return outcome
