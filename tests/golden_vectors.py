@@ -63,7 +63,8 @@ def build(path: Path) -> tuple[AIR, dict[str, Tensor], dict[str, str]]:
     )
     variant = Variant.parse(metadata.get("variant", "Lx_H"))
     model = AIR(config, variant, theirs["vocab_size"], theirs["seq_len"], "float64")
-    common, _ = read(path.with_name("Lx_H.safetensors"))
+    # the probes' files hold everything of their own
+    common = read(path.with_name("Lx_H.safetensors"))[0] if "variant" in metadata else {}
     state = model.state_dict()
     for source in (common, tensors):
         for name, tensor in source.items():

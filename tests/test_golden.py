@@ -3,18 +3,29 @@
 ``AIR_GOLDEN=<folder>`` tests another folder of the same format.
 """
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from air.model.halting import fresh_carry, training_step
+from air.model.halting import Outcome, fresh_carry, training_step
 from air.model.network import AIR
-from air.training.loop import optimizers
+from air.probes.attention import captured
+from air.probes.decoding import decoded_rollout
+from air.probes.freeze import CONDITIONS, count_changes
+from air.tasks.maze import Maze
+from air.tasks.sudoku import Sudoku
+from air.tasks.task import Task
 from air.training.config import TrainConfig
+from air.training.loop import optimizers
 from tests.golden_vectors import FOLDER, build, published_name
 
 FILES = sorted(FOLDER.glob("*.safetensors"))
 VARIANTS = [path for path in FILES if not path.stem.startswith("probe_")]
+PROBES = [path for path in FILES if path.stem.startswith("probe_")]
 NO_EXPLORATION = torch.zeros((), dtype=torch.int32)
 
 
@@ -30,7 +41,7 @@ def test_there_are_vectors() -> None:
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
-def test_evaluation(path) -> None:
+def test_evaluation(path: Path) -> None:
     model, golden, _ = build(path)
     inputs = golden["batch/inputs"].long()
     with torch.no_grad():
@@ -49,7 +60,7 @@ def test_evaluation(path) -> None:
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
-def test_halting(path) -> None:
+def test_halting(path: Path) -> None:
     model, golden, _ = build(path)
     inputs, labels = golden["batch/inputs"].long(), golden["batch/labels"].long()
     carry = fresh_carry(model, inputs, labels)
@@ -66,7 +77,7 @@ def test_halting(path) -> None:
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
-def test_training(path) -> None:
+def test_training(path: Path) -> None:
     model, golden, _ = build(path)
     model.train()
     inputs, labels = golden["batch/inputs"].long(), golden["batch/labels"].long()
@@ -126,7 +137,7 @@ def check_gradients(model: AIR, golden: dict[str, Tensor], x: Tensor) -> None:
     assert distance(local, golden["train/grad/puzzle_emb_local"]) < 1e-9
 
 
-def _first_segment(model: AIR, inputs: Tensor, labels: Tensor, embedded: list[Tensor]):
+def _first_segment(model: AIR, inputs: Tensor, labels: Tensor, embedded: list[Tensor]) -> Outcome:
     """One training step from fresh states; ``embedded`` receives x, keeping its gradient."""
     embed = model.embed
 
@@ -141,3 +152,50 @@ def _first_segment(model: AIR, inputs: Tensor, labels: Tensor, embedded: list[Te
     _, outcome = training_step(model, carry, inputs, labels, NO_EXPLORATION)
     model.embed = embed  # type: ignore[method-assign]
     return outcome
+
+
+def task_of(metadata: dict[str, str], cells: int) -> Task:
+    side = round(cells**0.5)
+    if metadata["task"] == "maze":
+        return Maze(side)
+    return Sudoku(round(side**0.5), round(side**0.5))
+
+
+@pytest.mark.parametrize("path", PROBES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_rollouts_and_freezing(path: Path, condition: str) -> None:
+    model, golden, metadata = build(path)
+    segments = int(metadata["segments"])
+    inputs = golden["batch/inputs"].long()
+    boards = decoded_rollout(model, inputs, segments, CONDITIONS[condition])
+    for level, shown in boards.items():
+        prefix = f"rollout/{condition}"
+        assert torch.equal(shown, golden[f"{prefix}/decoded_{level}"])
+        for kind, counted in count_changes(shown, int(metadata["mask_token"]))._asdict().items():
+            assert torch.equal(counted.sum(dim=0), golden[f"{prefix}/{kind}_{level}"]), kind
+
+
+@pytest.mark.parametrize("path", PROBES, ids=lambda path: path.stem)
+def test_attention_rows(path: Path) -> None:
+    """Every row of the reference: puzzle, segment, query cell, layer, class, then the masses."""
+    model, golden, metadata = build(path)
+    inputs, labels = golden["batch/inputs"].long(), golden["batch/labels"].long()
+    task = task_of(metadata, inputs.shape[1])
+    segments = json.loads(metadata["captured_segments"])
+    query = task.query_cells(inputs.numpy(), labels.numpy())
+    seen = dict(zip(segments, captured(model, task, inputs, labels, segments), strict=True))
+    rows = []
+    for puzzle in range(len(inputs)):
+        for segment, (measures, adjacent) in seen.items():
+            for cell in np.flatnonzero(query[puzzle]):
+                for layer in range(model.config.layers):
+                    pairs = measures[:, layer, :, puzzle, cell].T.reshape(-1)
+                    key = [puzzle, segment, cell, layer, adjacent[puzzle, cell]]
+                    rows.append([*key, *pairs])
+    assert distance_of_rows(np.array(rows), golden["attention/rows"].numpy()) < 1e-4
+
+
+def distance_of_rows(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert ours.shape == theirs.shape
+    assert np.array_equal(ours[:, :5], theirs[:, :5])
+    return float(np.abs(ours[:, 5:] - theirs[:, 5:]).max())

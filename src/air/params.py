@@ -1,0 +1,159 @@
+"""What may be configured: ``params.yaml``, checked whole before anything runs.
+
+Both engines and every command read the same file. Each phase says in its own ``config.py`` (a task
+in its own module) what its section may hold; here they are put together and held against each
+other. Nothing here computes anything.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from air.files import UserError
+from air.model.config import ModelConfig
+from air.model.variants import Variant
+from air.probes.config import ProbesConfig
+from air.tasks.maze import MazeData
+from air.tasks.sudoku import SudokuData
+from air.training.config import ComputeConfig, EvaluationConfig, TrainConfig
+
+PARAMS = Path("params.yaml")
+TASKS = ("sudoku", "maze")
+
+
+class TaskParams(BaseModel):
+    """Everything about one task but its data: what is trained, evaluated and probed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: ModelConfig
+    train: TrainConfig
+    evaluation: EvaluationConfig
+    variants: list[str] = Field(min_length=1, description="what to train (`air variants`)")
+    seeds: list[int] = Field(min_length=1, description="one training run per variant and seed")
+    probes: ProbesConfig
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TaskParams":
+        seen: dict[Variant, str] = {}
+        for name in self.variants:
+            variant = Variant.parse(name)
+            if variant in seen:
+                also = seen[variant]
+                raise _At("variants", f"{name} stands twice" + (f", also as {also}" * (also != name)))
+            seen[variant] = name
+        _each_once("seeds", self.seeds)
+        for seed in self.seeds:
+            if seed < 0:
+                raise _At("seeds", f"{seed} is not allowed: seeds are whole numbers from 0")
+        for name, probe in self.probes:
+            for key, asked, there in (
+                ("variants", probe.variants, self.variants),
+                ("seeds", probe.seeds, self.seeds),
+            ):
+                _each_once(f"probes.{name}.{key}", asked)
+                for value in asked:
+                    if value not in there:
+                        raise _At(
+                            f"probes.{name}.{key}",
+                            f"{value} is not among the task's {key} {there}, so it is not trained",
+                        )
+        late = max(self.probes.attention.segments)
+        if late >= self.model.max_segments:
+            raise _At(
+                "probes.attention.segments",
+                f"{late} is not allowed: model.max_segments is {self.model.max_segments}, "
+                f"so segments go from 0 to {self.model.max_segments - 1}",
+            )
+        return self
+
+
+class SudokuParams(TaskParams):
+    data: SudokuData
+
+
+class MazeParams(TaskParams):
+    data: MazeData
+
+
+class Params(BaseModel):
+    """The whole of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    preset: str = Field(description="name of this setting, shown in the report")
+    compute: ComputeConfig
+    sudoku: SudokuParams
+    maze: MazeParams
+
+    def task(self, name: str) -> SudokuParams | MazeParams:
+        """The section of a task, by its name."""
+        section: SudokuParams | MazeParams = getattr(self, name)
+        return section
+
+
+class _At(ValueError):
+    """A fault that belongs to a key below the section being checked."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _each_once(key: str, values: list[Any]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise _At(key, f"{value} stands twice")
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and check ``path``.
+
+    Raises:
+        UserError: one line naming the file, the key's path and what is allowed.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: there is no such file; run this where params.yaml is, or copy one of presets/"
+        ) from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: must be a mapping with the keys {', '.join(Params.model_fields)}")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_describe(error, content)}") from None
+
+
+def _describe(error: ValidationError, content: Any) -> str:
+    """The first fault, as ``key.path: what is wrong, what is allowed``."""
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, _At):
+        path += cause.key.split(".")
+    where = ".".join(path)
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key; allowed here: {', '.join(_keys_beside(path))}"
+        case "missing":
+            return f"{where}: this key is missing"
+        case "value_error":
+            return f"{where}: {cause}" if where else str(cause)
+    message = fault["msg"]
+    return f"{where}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """The keys allowed in the section that holds the key at ``path``."""
+    section: Any = Params
+    for part in path[:-1]:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,42 @@
+"""Means with their uncertainty, honest about what was drawn independently: puzzles."""
+
+from typing import Any
+
+import numpy as np
+
+from air.tasks.sampling import generator
+
+RESAMPLES = 1000
+
+
+def rounded(values: Any) -> Any:
+    """Six significant digits, NaN as None: what a metric file holds (scalars or nested lists)."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, list):
+        return [rounded(value) for value in values]
+    return float(f"{values:.6g}") if np.isfinite(values) else None
+
+
+def mean_se(values: np.ndarray) -> dict[str, Any]:
+    """Mean and standard error over the first axis (puzzles) of ``[N, ...]``."""
+    count = len(values)
+    se = values.std(axis=0, ddof=1) / count**0.5 if count > 1 else np.full(values.shape[1:], np.nan)
+    return {"mean": rounded(values.mean(axis=0)), "se": rounded(se)}
+
+
+def bootstrap(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """95 % interval of sum / count when whole puzzles are drawn again: ``[2, ...]``.
+
+    Args:
+        sums, counts: per puzzle, ``[N, ...]``; a puzzle is drawn with everything it holds.
+    """
+    puzzles = len(sums)
+    random = generator(0, "bootstrap", 0)
+    weights = random.multinomial(puzzles, np.full(puzzles, 1 / puzzles), size=RESAMPLES)
+    flat = weights @ sums.reshape(puzzles, -1), weights @ counts.reshape(puzzles, -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = flat[0] / flat[1]
+    with np.errstate(invalid="ignore"):
+        ends = np.nanpercentile(means, [2.5, 97.5], axis=0) if puzzles else np.full((2, 1), np.nan)
+    return np.asarray(ends.reshape(2, *sums.shape[1:]))
