@@ -1,0 +1,256 @@
+"""The ``air`` command: parse, call, write. One command per stage of the study, run in its root."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from air import paths
+from air.files import UserError, replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from air.model.network import AIR
+    from air.params import Params
+    from air.tasks.task import Puzzles
+
+app = typer.Typer(
+    help="The stages of the AIR study, one command each. `snakemake --cores all` or `dvc repro` "
+    "runs them all in order; every command reads params.yaml in the current folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Task = Annotated[Literal["sudoku", "maze"], typer.Argument(help="which task")]
+VariantName = Annotated[str, typer.Argument(help="a variant: `air variants` lists them")]
+Seed = Annotated[int, typer.Option(help="which training run", min=0)]
+
+
+def main() -> None:
+    """Run a command; what a user can mend ends in one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"air: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.command(epilog="Example: air params")
+def params() -> None:
+    """Check params.yaml and write it out in full, as results/params.json."""
+    from air.params import load_params
+
+    checked = load_params()
+    write_json(paths.PARAMS_CHECKED, checked.model_dump(mode="json"))
+    print(f"params.yaml is valid: preset {checked.preset}")
+
+
+@app.command(epilog="Example: air variants")
+def variants() -> None:
+    """List the paper's 16 variants: what sets them apart, and their size."""
+    from air.model.variants import PUBLISHED, Variant
+
+    rows = [("variant", "says", "n_L", "n_H", "operator", "level token", "networks")]
+    for name in PUBLISHED:
+        v = Variant.parse(name)
+        networks = "two" if v.two_networks else "one"
+        rows.append((name, v.name, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command(epilog="Example: air data sudoku")
+def data(task: Task) -> None:
+    """Make a task's training and test puzzles: data/TASK/."""
+    from air.params import load_params
+    from air.tasks import maze, sudoku
+
+    section = load_params().task(task).data
+    if isinstance(section, sudoku.SudokuData):
+        train_set, test_set, statistics = sudoku.generate(section)
+    else:
+        train_set, test_set, statistics = maze.generate(section)
+    train_set.save(paths.data(task, "train"), "train")
+    test_set.save(paths.data(task, "test"), "test")
+    write_json(paths.statistics(task), statistics)
+
+
+@app.command(epilog="Example: air train sudoku Lx_H --seed 0")
+def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Train one model: results/TASK/VARIANT/seedSEED/model.safetensors and training.csv.
+
+    Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
+    """
+    from air.model.checkpoint import save_model
+    from air.params import load_params
+    from air.tasks.task import load_puzzles
+    from air.training.devices import prepare
+    from air.training.loop import Diverged, Run, Stopped, format_rows
+    from air.training.loop import train as fit
+    from air.training.state import RunState, code_digest, run_key
+
+    all_params = load_params()
+    section, compute = all_params.task(task), all_params.compute
+    path = paths.data(task, "train")
+    puzzles = load_puzzles(path)
+    device = prepare(compute)
+    run = Run(section.model, _variant(variant), section.train, compute.precision, seed)
+    identity = {
+        "model": section.model.model_dump(),
+        "train": section.train.model_dump(exclude={"save_every_seconds"}),
+        "variant": run.variant.name,
+        "seed": seed,
+        "compute": compute.model_dump(),
+        "device": device.type,
+        "code": code_digest(),
+    }
+    label = f"train {task} {variant} seed {seed}"
+    folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
+    try:
+        model, rows = fit(run, puzzles, device, folder, label)
+    except Diverged as error:
+        print(f"air: {label}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Stopped as error:
+        print(f"air: {label}: {error}", file=sys.stderr)
+        sys.exit(130)
+    origin = {"task": task, "seed": seed, "train": identity["train"]}
+    out = paths.run(task, variant, seed)
+    write_text(out / "training.csv", format_rows(rows))
+    save_model(model, out / "model.safetensors", origin)
+    RunState(folder).remove()
+
+
+@app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
+def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Measure a trained model's accuracy on the test puzzles: evaluation.json."""
+    from air.training.evaluate import evaluate as measure
+
+    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
+        config = p.task(task).evaluation
+        chosen = puzzles.first(config.puzzles or len(puzzles))
+        label = f"evaluate {task} {variant} seed {seed}"
+        return measure(model, chosen, config.batch_size, device, label)
+
+    _measure(task, variant, seed, "evaluation.json", call)
+
+
+@app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
+def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""
+    import numpy as np
+
+    from air.probes.rollout import rollout as probe
+
+    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
+        config = p.task(task).probes.rollout
+        result = probe(
+            model,
+            puzzles.first(config.puzzles),
+            config.batch_size,
+            device,
+            config.boards,
+            f"rollout {task} {variant} seed {seed}",
+        )
+        with replacing(paths.run(task, variant, seed) / "rollout.npz") as temporary:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **result.boards)
+        return result.measures
+
+    _measure(task, variant, seed, "rollout.json", call)
+
+
+@app.command(epilog="Example: air freeze maze Lx_H --seed 0")
+def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Compare rollouts with z_H or z_L frozen to the normal one: freeze.json."""
+    from air.probes.freeze import freeze as probe
+
+    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
+        config = p.task(task).probes.freeze
+        label = f"freeze {task} {variant} seed {seed}"
+        return probe(model, puzzles.first(config.puzzles), config.batch_size, device, label)
+
+    _measure(task, variant, seed, "freeze.json", call)
+
+
+@app.command(epilog="Example: air attention sudoku Lx_H --seed 0")
+def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Contrast the attention of L- and H-updates: attention.json."""
+    from air.probes.attention import attention as probe
+
+    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
+        config = p.task(task).probes.attention
+        label = f"attention {task} {variant} seed {seed}"
+        chosen = puzzles.first(config.puzzles)
+        return probe(model, chosen, config.segments, config.batch_size, device, label)
+
+    _measure(task, variant, seed, "attention.json", call)
+
+
+@app.command(epilog="Example: air claims")
+def claims() -> None:
+    """Hold the paper's claims against the results: reports/claims.json."""
+    from air.reporting.claims import judge
+    from air.reporting.study import Study
+
+    verdicts = judge(Study.load())
+    write_json(paths.CLAIMS, verdicts)
+    for name, claim in verdicts.items():
+        print(f"{name}: {claim['verdict']}")
+
+
+@app.command(epilog="Example: air report index")
+def report(
+    notebook: Annotated[str, typer.Argument(help="a notebook in reports/, without .ipynb")],
+) -> None:
+    """Run a notebook and render it: reports/html/NOTEBOOK.html."""
+    from air.reporting.pages import render
+
+    render(paths.notebook(notebook), paths.page(notebook))
+    print(f"{paths.page(notebook)} written")
+
+
+def _variant(name: str) -> Any:
+    from air.model.variants import Variant
+
+    try:
+        return Variant.parse(name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _measure(
+    task: str,
+    variant: str,
+    seed: int,
+    output: str,
+    call: "Callable[[AIR, Puzzles, Params, torch.device], Any]",
+) -> None:
+    """Load a run's model and its test puzzles, measure, write ``output`` into the run's folder."""
+    from air.model.checkpoint import load_model
+    from air.params import load_params
+    from air.tasks.task import load_puzzles
+    from air.training.devices import prepare
+
+    _variant(variant)
+    all_params = load_params()
+    puzzles = load_puzzles(paths.data(task, "test"))
+    folder = paths.run(task, variant, seed)
+    model = load_model(folder / "model.safetensors")
+    if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
+        raise UserError(
+            f"{folder}/model.safetensors: trained on boards of {model.cells} cells, but "
+            f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; train it again"
+        )
+    device = prepare(all_params.compute)
+    write_json(folder / output, call(model, puzzles, all_params, device))
+

@@ -1,0 +1,31 @@
+"""Where the study's files lie, relative to the project's root. dvc.yaml and the rules say the same."""
+
+from pathlib import Path
+
+PARAMS_CHECKED = Path("results/params.json")
+CLAIMS_TEXT = Path("reports/claims.yaml")
+PAPER = Path("reports/paper.yaml")
+CLAIMS = Path("reports/claims.json")
+RESUME = Path(".resume")
+
+
+def data(task: str, split: str) -> Path:
+    """Puzzles of a task: ``split`` is train or test."""
+    return Path("data", task, f"{split}.safetensors")
+
+
+def statistics(task: str) -> Path:
+    return Path("data", task, "statistics.json")
+
+
+def run(task: str, variant: str, seed: int) -> Path:
+    """The folder of one training run and everything measured on it."""
+    return Path("results", task, variant, f"seed{seed}")
+
+
+def notebook(name: str) -> Path:
+    return Path("reports", f"{name}.ipynb")
+
+
+def page(name: str) -> Path:
+    return Path("reports", "html", f"{name}.html")
