@@ -43,13 +43,19 @@ def main() -> None:
         sys.exit(1)
 
 
-@app.command(epilog="Example: air params")
-def params() -> None:
+@app.command(epilog="Example: air check")
+def check() -> None:
     """Check params.yaml and write it out in full, as results/params.json."""
-    from air.params import load_params
+    from dataclasses import asdict
+
+    from air.model.variants import Variant
+    from air.params import TASKS, load_params
 
     checked = load_params()
-    write_json(paths.PARAMS_CHECKED, checked.model_dump(mode="json"))
+    names = dict.fromkeys(name for task in TASKS for name in checked.task(task).variants)
+    says = {name: asdict(Variant.parse(name)) for name in names}
+    content = {"params": checked.model_dump(mode="json"), "variants": says}
+    write_json(paths.PARAMS_CHECKED, content)
     print(f"params.yaml is valid: preset {checked.preset}")
 
 
@@ -62,7 +68,7 @@ def variants() -> None:
     for name in PUBLISHED:
         v = Variant.parse(name)
         networks = "two" if v.two_networks else "one"
-        rows.append((name, v.name, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks))
+        rows.append((name, v.says, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -106,7 +112,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     run = Run(section.model, _variant(variant), section.train, compute.precision, seed)
     identity = {
         "model": section.model.model_dump(),
-        "train": section.train.model_dump(exclude={"save_every_seconds"}),
+        "train": section.train.model_dump(mode="json"),
         "variant": run.variant.name,
         "seed": seed,
         "compute": compute.model_dump(),
@@ -116,7 +122,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     label = f"train {task} {variant} seed {seed}"
     folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
     try:
-        model, rows = fit(run, puzzles, device, folder, label)
+        model, rows = fit(run, puzzles, device, folder, all_params.runtime.save_every_seconds, label)
     except Diverged as error:
         print(f"air: {label}: {error}", file=sys.stderr)
         sys.exit(1)

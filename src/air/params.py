@@ -19,7 +19,7 @@ from air.model.variants import Variant
 from air.probes.config import ProbesConfig
 from air.tasks.maze import MazeData
 from air.tasks.sudoku import SudokuData
-from air.training.config import ComputeConfig, EvaluationConfig, TrainConfig
+from air.training.config import ComputeConfig, EvaluationConfig, RuntimeConfig, TrainConfig
 
 PARAMS = Path("params.yaml")
 TASKS = ("sudoku", "maze")
@@ -39,13 +39,12 @@ class TaskParams(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "TaskParams":
-        seen: dict[Variant, str] = {}
+        _each_once("variants", self.variants)
         for name in self.variants:
-            variant = Variant.parse(name)
-            if variant in seen:
-                also = seen[variant]
-                raise _At("variants", f"{name} stands twice" + (f", also as {also}" * (also != name)))
-            seen[variant] = name
+            try:
+                Variant.parse(name)
+            except ValueError as error:
+                raise _At("variants", str(error)) from None
         _each_once("seeds", self.seeds)
         for seed in self.seeds:
             if seed < 0:
@@ -87,6 +86,7 @@ class Params(BaseModel):
 
     preset: str = Field(description="name of this setting, shown in the report")
     compute: ComputeConfig
+    runtime: RuntimeConfig
     sudoku: SudokuParams
     maze: MazeParams
 

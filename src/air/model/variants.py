@@ -81,13 +81,18 @@ class Variant:
         variant = cls(
             n_L, n_H, cast(Operator, operator), cast(LevelToken, level_token), two_networks
         )
-        if name not in PUBLISHED and variant.name != name:
+        if variant.name != name:
             raise ValueError(f"{name!r} is not the name of that variant: write {variant.name}")
         return variant
 
     @property
     def name(self) -> str:
-        """The name that says what the variant is; :meth:`parse` is its inverse."""
+        """The paper's name, or for any other variant the name that says what it is."""
+        return next((name for name, says in PUBLISHED.items() if says == self.says), self.says)
+
+    @property
+    def says(self) -> str:
+        """The name that says what the variant is, such as ``Lx_H+linear``."""
         options = [self.operator] if self.operator != "add" else []
         options += [self.level_token] if self.level_token != "none" else []
         options += ["two_networks"] if self.two_networks else []

@@ -32,9 +32,10 @@ def rollout(
 
     Per sub-step and state, as means and standard errors over puzzles: ``cell_accuracy``, the share
     of cells equal to the label, and ``undecided``, the share of cells that show the task's
-    undecided token. ``undecided_overall`` is the mean over sub-steps with its 95 % interval over
-    puzzles; ``undecided_moves`` how many cells a puzzle enter or leave that token from one sub-step
-    to the next.
+    undecided token. ``undecided_overall`` is its mean over sub-steps with a 95 % interval over
+    puzzles; ``undecided_moves`` how many cells of a puzzle enter or leave that token from one
+    sub-step to the next. Both count from the state's first update on: before it, z_H shows what
+    its untrained initial value happens to decode to.
     """
     model = model.eval().to(device)
     segments = model.config.max_segments
@@ -56,12 +57,12 @@ def rollout(
         "segments": segments,
         "updates_per_segment": model.updates_per_segment(),
     }
-    for level in ("L", "H"):
-        overall = undecided[level].mean(axis=1)
+    for level, first_update in (("L", 0), ("H", model.config.L_cycles)):
+        overall = undecided[level][:, first_update:].mean(axis=1)
         measures[f"z_{level}"] = {
             "undecided_overall": rounded(overall.mean()),
             "undecided_overall_interval": rounded(bootstrap(overall, np.ones_like(overall))),
-            "undecided_moves": rounded(moves[level].mean()),
+            "undecided_moves": rounded(moves[level][:, first_update:].mean()),
             "cell_accuracy": mean_se(accuracy[level]),
             "undecided": mean_se(undecided[level]),
         }

@@ -43,7 +43,7 @@ class Maze:
 
     name = "maze"
     title = "Maze"
-    vocabulary = (".", "#", " ", "S", "G", "o")
+    vocabulary = ("?", "#", " ", "S", "G", "o")
     mask_token = PATH
     undecided_token = PAD
 
@@ -68,6 +68,9 @@ class Maze:
 
     def spec(self) -> dict[str, Any]:
         return {"name": self.name, "size": self.rows, "members": self.members}
+
+    def look(self) -> dict[str, Any]:
+        return {"fills": [None, "#333333", None, "#56B4E9", "#009E73", "#F0E442"], "box": None}
 
     def query_cells(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Cells on the solution path, start and goal excluded."""

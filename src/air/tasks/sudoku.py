@@ -56,7 +56,7 @@ class Sudoku:
     def __init__(self, box_rows: int, box_columns: int, members: int = 1000) -> None:
         self.box_rows, self.box_columns, self.members = box_rows, box_columns, members
         n = self.rows = self.columns = box_rows * box_columns
-        self.vocabulary = (".", "_", *(_symbol(digit) for digit in range(1, n + 1)))
+        self.vocabulary = ("?", " ", *(_symbol(digit) for digit in range(1, n + 1)))
         row, column = np.divmod(np.arange(n * n), n)
         # the box above to the left of a cell counts n // box_columns = box_rows boxes per band
         box = row // box_rows * box_rows + column // box_columns
@@ -77,6 +77,9 @@ class Sudoku:
             "box_columns": self.box_columns,
             "members": self.members,
         }
+
+    def look(self) -> dict[str, Any]:
+        return {"fills": [None] * len(self.vocabulary), "box": [self.box_rows, self.box_columns]}
 
     def query_cells(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Blank cells of the input."""

@@ -51,6 +51,11 @@ class Task(Protocol):
         """What :func:`air.tasks.registry.build` needs to make this task again."""
         ...
 
+    def look(self) -> dict[str, Any]:
+        """How a board is drawn: ``fills``, a colour or None per token, and ``box``, the rows and
+        columns between thick lines or None."""
+        ...
+
     def query_cells(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Cells whose attention is measured: bool ``[B, S]``."""
         ...
@@ -106,6 +111,10 @@ class Puzzles:
             "split": split,
             "seed": self.seed,
             "vocabulary": self.task.vocabulary,
+            "rows": self.task.rows,
+            "columns": self.task.columns,
+            "undecided_token": self.task.undecided_token,
+            "look": self.task.look(),
         }
         write_tensors(path, {"inputs": self.inputs, "labels": self.labels}, header)
 

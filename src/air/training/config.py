@@ -29,9 +29,6 @@ class TrainConfig(BaseModel):
         0.1, ge=0, le=1, description="probability that a slot must run a drawn number of segments"
     )
     log_every: int = Field(100, gt=0, description="steps per row of training.csv")
-    save_every_seconds: float = Field(
-        60.0, gt=0, description="how often the state to resume from is written"
-    )
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
@@ -61,3 +58,13 @@ class ComputeConfig(BaseModel):
         "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
     )
     threads: int = Field(1, gt=0, description="CPU threads per job, whatever the machine has")
+
+
+class RuntimeConfig(BaseModel):
+    """What changes no result: the ``runtime`` section of params.yaml. No stage depends on it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    save_every_seconds: float = Field(
+        60.0, gt=0, description="how often an unfinished training run is saved to .resume/"
+    )

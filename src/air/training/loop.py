@@ -96,7 +96,12 @@ class Averages:
 
 
 def train(
-    run: Run, puzzles: Puzzles, device: torch.device, state_folder: Path, label: str = "train"
+    run: Run,
+    puzzles: Puzzles,
+    device: torch.device,
+    state_folder: Path,
+    save_every_seconds: float = 60.0,
+    label: str = "train",
 ) -> tuple[AIR, list[Row]]:
     """Train a model; return it and the rows of training.csv.
 
@@ -169,7 +174,7 @@ def train(
             if stop.is_set():
                 save(done)
                 raise Stopped(f"stopped at step {done} of {config.steps}; run again to go on")
-            if time.monotonic() - saved_at > config.save_every_seconds and done < config.steps:
+            if time.monotonic() - saved_at > save_every_seconds and done < config.steps:
                 save(done)
                 saved_at = time.monotonic()
     return model, rows

@@ -1,0 +1,15 @@
+# The study under Snakemake: when and where each stage runs. What a stage is (command, dependencies,
+# parameters, outputs) stands in dvc.yaml, and every job is one call of `dvc repro` for its stage.
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/probe.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        pages=PAGES,
+    default_target: True

@@ -1,0 +1,311 @@
+"""The paper's claims held against the results.
+
+A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
+
+- A claim about accuracies (C1, C4, C6) is about groups of training runs. Its effect is a difference
+  of group means; the 95 % interval comes from drawing the runs of each group again. It is decided by
+  that interval, and inconclusive where a group has fewer than ``LEAST_RUNS`` runs.
+- A claim about what one run does inside (C2, C3, C5) is decided in each probed run of Lx_H by
+  intervals over puzzles. It holds if it holds in every run, fails if it fails in more than half, and
+  is inconclusive otherwise.
+- A claim about several tasks holds if it holds in all, and fails if it fails in any.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from air.reporting.study import Study
+
+Verdict = Literal["holds", "fails", "inconclusive", "not run"]
+LEAST_RUNS = 2
+RESAMPLES = 10_000
+PROBED = "Lx_H"  # the paper's default, whose inside it looks at
+
+
+def judge(study: Study) -> dict[str, Any]:
+    """The contents of claims.json: per claim its verdict, and per task the figures behind it."""
+    judges: dict[str, Callable[[Study, str], dict[str, Any]]] = {
+        "C1": injection,
+        "C2": commitment,
+        "C3": freezing,
+        "C4": level_tokens,
+        "C5": locality,
+        "C6": operators,
+    }
+    result: dict[str, Any] = {}
+    for name, decide in judges.items():
+        text = study.claims[name]
+        found = {task: decide(study, task) for task in text["tasks"]}
+        result[name] = {
+            "title": text["title"],
+            "verdict": over_tasks(task["verdict"] for task in found.values()),
+            **found,
+        }
+    return result
+
+
+def over_tasks(verdicts: Iterable[Verdict]) -> Verdict:
+    """One verdict for a claim about several tasks."""
+    verdicts = list(verdicts)
+    if all(verdict == "not run" for verdict in verdicts):
+        return "not run"
+    if "fails" in verdicts:
+        return "fails"
+    return "holds" if all(verdict == "holds" for verdict in verdicts) else "inconclusive"
+
+
+def over_runs(verdicts: list[Verdict]) -> Verdict:
+    """One verdict for a claim that was looked at in several runs."""
+    if not verdicts:
+        return "not run"
+    if all(verdict == "holds" for verdict in verdicts):
+        return "holds"
+    return "fails" if verdicts.count("fails") > len(verdicts) / 2 else "inconclusive"
+
+
+def difference(ours: np.ndarray, others: np.ndarray) -> tuple[float, list[float]]:
+    """Difference of means and its 95 % bootstrap interval, the runs of each group drawn again."""
+    random = np.random.default_rng(0)
+    drawn = [
+        random.choice(group, size=(RESAMPLES, len(group))).mean(axis=1) for group in (ours, others)
+    ]
+    ends = np.percentile(drawn[0] - drawn[1], [2.5, 97.5])
+    return round(float(ours.mean() - others.mean()), 6), [round(float(end), 6) for end in ends]
+
+
+def by_sign(interval: list[float], direction: int = 1) -> Verdict:
+    """Whether an interval lies on the side of zero that a claim says (1 above, -1 below)."""
+    low, high = sorted(direction * end for end in interval)
+    if low > 0:
+        return "holds"
+    return "fails" if high < 0 else "inconclusive"
+
+
+def published_mean(study: Study, task: str, variants: Iterable[str]) -> float | None:
+    """Mean of the published accuracies of ``variants``, as a fraction; None if any is unknown."""
+    means = [
+        study.published["accuracy"].get(name, {}).get(task, {}).get("mean") for name in variants
+    ]
+    known = [mean for mean in means if mean is not None]
+    return round(sum(known) / len(known) / 100, 4) if known and len(known) == len(means) else None
+
+
+def group(study: Study, task: str, symmetric: bool) -> list[str]:
+    """The task's variants that only add x, alike at both updates or not: C1's two groups."""
+    names = []
+    for name in study.params[task]["variants"]:
+        says = study.variants[name]
+        plain = says["operator"] == "add" and says["level_token"] == "none"
+        plain = plain and not says["two_networks"] and min(says["n_L"], says["n_H"]) >= 0
+        if plain and (says["n_L"] == says["n_H"]) == symmetric:
+            names.append(name)
+    return names
+
+
+def injection(study: Study, task: str) -> dict[str, Any]:
+    """C1: exact accuracy of asymmetric variants minus that of symmetric ones."""
+    names = {kind: group(study, task, kind == "symmetric") for kind in ("asymmetric", "symmetric")}
+    runs = {kind: _accuracies(study, task, variants) for kind, variants in names.items()}
+    result: dict[str, Any] = {"verdict": "not run"}
+    for kind, accuracies in runs.items():
+        result[kind] = _summary(accuracies)
+    means = {v: study.accuracy(task, v) for kind in names.values() for v in kind}
+    means = {v: float(a.mean()) for v, a in means.items() if len(a)}
+    if means:
+        best = max(means, key=lambda v: means[v])
+        result["best_shared"] = {"variant": best, "exact_accuracy": round(means[best], 6)}
+    result["hrm"] = _summary(study.accuracy(task, "hrm"))
+    published = [published_mean(study, task, names[kind]) for kind in names]
+    if None not in published:
+        result["published"] = round(published[0] - published[1], 4)  # type: ignore[operator]
+    return _by_difference(result, runs["asymmetric"], runs["symmetric"])
+
+
+def commitment(study: Study, task: str) -> dict[str, Any]:
+    """C2: the share of undecided cells, over a whole rollout, in z_H and in z_L."""
+    threshold = study.claims["C2"]["committed"]
+    runs, verdicts = {}, []
+    for seed, measures in _probed(study, task, "rollout").items():
+        ends = {state: measures[state]["undecided_overall_interval"] for state in ("z_L", "z_H")}
+        if ends["z_H"][1] <= threshold < ends["z_L"][0]:
+            verdict: Verdict = "holds"
+        elif ends["z_H"][0] > threshold or ends["z_L"][1] <= threshold:
+            verdict = "fails"
+        else:
+            verdict = "inconclusive"
+        verdicts.append(verdict)
+        runs[f"seed{seed}"] = {"verdict": verdict} | {
+            state: {
+                "undecided": measures[state]["undecided_overall"],
+                "interval": ends[state],
+                "moves": measures[state]["undecided_moves"],
+            }
+            for state in ("z_L", "z_H")
+        }
+    return {"verdict": over_runs(verdicts), **runs}
+
+
+def freezing(study: Study, task: str) -> dict[str, Any]:
+    """C3: content changes of the moving state, frozen minus normal; accuracy when frozen."""
+    directions = study.claims["C3"]["directions"][task]
+    failed = study.claims["C3"]["failed"]
+    runs, verdicts = {}, []
+    for seed, measures in _probed(study, task, "freeze").items():
+        entry: dict[str, Any] = {"normal_accuracy": measures["normal"]["z_H"]["exact_accuracy"]}
+        parts: list[Verdict] = []
+        for condition, direction in directions.items():
+            effect = measures["effects"][condition]
+            accuracy = measures[condition][effect["state"]]["exact_accuracy"]
+            parts += [
+                by_sign(effect["interval"], direction),
+                "holds" if accuracy <= failed else "fails",
+            ]
+            entry[condition] = {
+                "content_changes": effect["content_changes"],
+                "interval": effect["interval"],
+                "exact_accuracy": accuracy,
+            }
+        # a model that solves nothing has no accuracy to lose
+        if entry["normal_accuracy"] <= failed:
+            parts.append("inconclusive")
+        entry["verdict"] = over_tasks(parts)
+        verdicts.append(entry["verdict"])
+        runs[f"seed{seed}"] = entry
+    result: dict[str, Any] = {"verdict": over_runs(verdicts), **runs}
+    figures = study.published["freeze"][task]
+    result["published"] = {
+        "freeze_H": figures["freeze_H"]["z_L"] - figures["normal"]["z_L"],
+        "freeze_L": figures["freeze_L"]["z_H"] - figures["normal"]["z_H"],
+    }
+    return result
+
+
+def level_tokens(study: Study, task: str) -> dict[str, Any]:
+    """C4: the share of the gap from L2x_H2x to Lx_H that each level token closes."""
+    threshold = study.claims["C4"]["restored"]
+    names = ["level_token_prepend", "level_token_addition", "level_token_prepend_no_strip"]
+    base, full = study.accuracy(task, "L2x_H2x"), study.accuracy(task, "Lx_H")
+    result: dict[str, Any] = {"verdict": "not run", "L2x_H2x": _summary(base)}
+    parts: list[Verdict] = []
+    for name in names:
+        runs = study.accuracy(task, name)
+        result[name] = _summary(runs)
+        if min(len(runs), len(base), len(full)) == 0:
+            parts.append("not run")
+            continue
+        gap = float(full.mean() - base.mean())
+        result[name]["restored"] = round(float(runs.mean() - base.mean()) / gap, 4) if gap else None
+        if min(len(runs), len(base), len(full)) < LEAST_RUNS or gap <= 0:
+            parts.append("inconclusive")
+            continue
+        # beyond the threshold of the gap: runs - base - threshold (full - base) > 0
+        random = np.random.default_rng(0)
+        draw = [
+            random.choice(group, size=(RESAMPLES, len(group))).mean(axis=1)
+            for group in (runs, base, full)
+        ]
+        ends = np.percentile(
+            draw[0] - draw[1] - threshold * (draw[2] - draw[1]), [2.5, 97.5]
+        ).tolist()
+        parts.append(by_sign(ends, 1 if name == names[0] else -1))
+    if "not run" not in parts:
+        result["verdict"] = over_tasks(parts)
+    return result
+
+
+def locality(study: Study, task: str) -> dict[str, Any]:
+    """C5: the neighbourhood contrast on control cells; the violation contrast on adjacent ones."""
+    runs, verdicts = {}, []
+    for seed, measures in _probed(study, task, "attention").items():
+        nearest = next(name for name in measures["control"] if name.startswith("d_"))
+        contrast = measures["control"][nearest]
+        signs = [_sign(ends) for ends in contrast["interval"]]
+        if all(sign == "holds" for sign in signs):
+            verdict: Verdict = "holds"
+        else:
+            verdict = "fails" if signs.count("fails") >= len(signs) / 2 else "inconclusive"
+        entry: dict[str, Any] = {
+            "contrast": nearest,
+            "mean": contrast["mean"],
+            "interval": contrast["interval"],
+        }
+        if task in study.claims["C5"]["violations"]:
+            violations = measures["adjacent"]["d_viol"]
+            entry["d_viol"] = {name: violations[name] for name in ("mean", "interval")}
+            first, last = (_sign(violations["interval"][layer]) for layer in (0, -1))
+            routing: Verdict = "inconclusive"
+            if last == "holds" and first != "holds":
+                routing = "holds"
+            elif last == "fails":
+                routing = "fails"
+            verdict = over_tasks([verdict, routing])
+        entry["verdict"] = verdict
+        verdicts.append(verdict)
+        runs[f"seed{seed}"] = entry
+    result: dict[str, Any] = {"verdict": over_runs(verdicts), **runs}
+    figures = study.published["attention"].get(task)
+    if figures:
+        result["published"] = [mean for mean, _ in figures["control"]["d_nbr"]]
+    return result
+
+
+def operators(study: Study, task: str) -> dict[str, Any]:
+    """C6: exact accuracy of each operator minus that of Lx_H, held against a margin."""
+    margin = study.claims["C6"]["margin"]
+    plain = study.accuracy(task, PROBED)
+    result: dict[str, Any] = {"verdict": "not run", PROBED: _summary(plain)}
+    parts: list[Verdict] = []
+    for name in study.params[task]["variants"]:
+        says = study.variants[name]
+        other = says["operator"] != "add" or min(says["n_L"], says["n_H"]) < 0
+        runs = study.accuracy(task, name)
+        if not other or not len(runs) or not len(plain):
+            continue
+        result[name] = _summary(runs)
+        if min(len(runs), len(plain)) < LEAST_RUNS:
+            parts.append("inconclusive")
+            continue
+        effect, ends = difference(runs, plain)
+        result[name] |= {"effect": effect, "interval": ends}
+        if -margin < ends[0] and ends[1] < margin:
+            parts.append("holds")
+        else:
+            parts.append("fails" if ends[0] > margin or ends[1] < -margin else "inconclusive")
+    if parts:
+        result["verdict"] = over_tasks(parts)
+    return result
+
+
+def _accuracies(study: Study, task: str, variants: list[str]) -> np.ndarray:
+    return np.concatenate([np.empty(0), *(study.accuracy(task, name) for name in variants)])
+
+
+def _summary(accuracies: np.ndarray) -> dict[str, Any]:
+    if not len(accuracies):
+        return {"runs": 0}
+    return {"runs": len(accuracies), "exact_accuracy": round(float(accuracies.mean()), 6)}
+
+
+def _by_difference(
+    result: dict[str, Any], ours: np.ndarray, others: np.ndarray
+) -> dict[str, Any]:
+    if not len(ours) or not len(others):
+        return result
+    if min(len(ours), len(others)) < LEAST_RUNS:
+        effect = round(float(ours.mean() - others.mean()), 6)
+        return result | {"verdict": "inconclusive", "effect": effect}
+    effect, ends = difference(ours, others)
+    return result | {"verdict": by_sign(ends), "effect": effect, "interval": ends}
+
+
+def _probed(study: Study, task: str, probe: str) -> dict[int, dict[str, Any]]:
+    """The probe's measures of the default variant, by seed."""
+    found = study.probe(task, probe)
+    return {seed: measures for (variant, seed), measures in found.items() if variant == PROBED}
+
+
+def _sign(ends: list[float | None]) -> Verdict:
+    known = [end for end in ends if end is not None]
+    return by_sign(known) if len(known) == 2 else "inconclusive"

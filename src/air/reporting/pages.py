@@ -1,0 +1,113 @@
+"""Notebooks to pages: papermill runs them, nbconvert renders what they show, without code."""
+
+import platform
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jinja2 import Environment, FileSystemLoader
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from air import paths
+from air.files import UserError, read_json, write_text
+
+# The pages in the order of the menu.
+PAGES = {
+    "index": "Claims",
+    "accuracy": "Accuracy",
+    "rollouts": "Rollouts",
+    "freeze": "Freezing",
+    "attention": "Attention",
+}
+CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "params.yaml", "reports/*.ipynb")
+
+
+class LocalKernel(AsyncKernelManager):
+    """A kernel spoken to through files, so that notebooks run side by side never share a port."""
+
+    transport = "ipc"
+
+
+def render(notebook: Path, page: Path) -> None:
+    """Run ``notebook`` in the study's root and write ``page``, which needs no other file.
+
+    Raises:
+        UserError: there is no such notebook, or a cell of it failed.
+    """
+    if not notebook.exists():
+        raise UserError(f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}")
+    with tempfile.TemporaryDirectory() as folder:
+        executed = Path(folder, notebook.name)
+        try:
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                kernel_name="python3",
+                kernel_manager_class=LocalKernel,
+                shutdown_kernel="immediate",
+                progress_bar=False,
+            )
+        except PapermillExecutionError as error:
+            raise UserError(f"{notebook}: {error.ename} in cell {error.exec_count}: {error.evalue}")
+        content = nbformat.read(executed, as_version=4)
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    body, _ = exporter.from_notebook_node(content)
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False)
+    name = notebook.stem
+    text = templates.get_template("page.html.j2").render(
+        name=name,
+        title=PAGES.get(name, name),
+        pages=PAGES,
+        sections=sections(content),
+        body=body,
+        provenance=provenance(),
+        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+    )
+    write_text(page, text)
+
+
+def sections(content: Any) -> list[tuple[str, str]]:
+    """(anchor, title) of the second-level headings of a notebook, for its table of contents."""
+    titles = [
+        line.removeprefix("## ").strip()
+        for cell in content.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("## ")
+    ]
+    return [(title.replace(" ", "-"), title) for title in titles]
+
+
+def provenance() -> dict[str, str]:
+    """What the numbers of a page came from."""
+    params = read_json(paths.PARAMS_CHECKED)["params"]
+    compute = params["compute"]
+    return {
+        "preset": params["preset"],
+        "code": _commit(),
+        "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
+        "software": f"Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("air", "torch", "numpy")),
+        "page made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *CODE)
+        return git("rev-parse", "--short", "HEAD") + (" with local changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "not in a git repository"

@@ -1,0 +1,98 @@
+"""The results on disk, as far as they are there: what is not is left out, never an error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from air import paths
+from air.files import read_json, read_tensors
+
+TASKS = {"sudoku": "Sudoku", "maze": "Maze"}
+Run = tuple[str, int]  # variant, seed
+
+
+@dataclass(frozen=True)
+class Study:
+    """The study as it was configured (``results/params.json``) and what has come of it."""
+
+    params: dict[str, Any]
+    variants: dict[str, dict[str, Any]]  # what each variant's name says: n_L, n_H, operator, ...
+    published: dict[str, Any]
+    claims: dict[str, Any]
+
+    @classmethod
+    def load(cls) -> "Study":
+        """Read the study in the current folder.
+
+        Raises:
+            UserError: the checked parameters are not there yet.
+        """
+        checked = read_json(paths.PARAMS_CHECKED)
+        yaml = YAML(typ="safe")
+        return cls(
+            checked["params"],
+            checked["variants"],
+            yaml.load(paths.PAPER.read_text(encoding="utf-8")),
+            yaml.load(paths.CLAIMS_TEXT.read_text(encoding="utf-8")),
+        )
+
+    def runs(self, task: str) -> pd.DataFrame:
+        """One row per evaluated training run: variant, seed, and evaluation.json's entries."""
+        rows = [
+            {"variant": variant, "seed": seed, **measures}
+            for (variant, seed), measures in self._measures(
+                task, self.params[task], "evaluation"
+            ).items()
+        ]
+        columns = ["variant", "seed", "exact_accuracy", "cell_accuracy", "puzzles"]
+        return pd.DataFrame(rows, columns=[*columns, "exact_accuracy_by_segment"])
+
+    def accuracy(self, task: str, variant: str) -> np.ndarray:
+        """Exact accuracy of every run of a variant (fractions), in order of seed."""
+        runs = self.runs(task)
+        return np.asarray(runs.loc[runs["variant"] == variant, "exact_accuracy"], dtype=float)
+
+    def probe(self, task: str, name: str) -> dict[Run, dict[str, Any]]:
+        """The measures of a probe (rollout, freeze, attention), by run."""
+        return self._measures(task, self.params[task]["probes"][name], name)
+
+    def curves(self, task: str) -> dict[Run, pd.DataFrame]:
+        """training.csv of every run."""
+        files = {
+            run: paths.run(task, *run) / "training.csv" for run in _chosen(self.params[task])
+        }
+        return {run: pd.read_csv(path) for run, path in files.items() if path.exists()}
+
+    def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
+        """rollout.npz of a run: boards of z_L and z_H ``[puzzle, sub-step, cell]``, and the puzzles."""
+        path = paths.run(task, *run) / "rollout.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+
+    def look(self, task: str) -> dict[str, Any] | None:
+        """How a task's boards are drawn, and its symbols: the header of its test puzzles."""
+        path = paths.data(task, "test")
+        if not path.exists():
+            return None
+        return read_tensors(path, "puzzles")[1]
+
+    def statistics(self, task: str) -> dict[str, Any] | None:
+        path = paths.statistics(task)
+        return read_json(path) if path.exists() else None
+
+    def _measures(
+        self, task: str, chosen: Mapping[str, Any], name: str
+    ) -> dict[Run, dict[str, Any]]:
+        files = {run: paths.run(task, *run) / f"{name}.json" for run in _chosen(chosen)}
+        return {run: read_json(path) for run, path in files.items() if path.exists()}
+
+
+def _chosen(section: Mapping[str, Any]) -> list[Run]:
+    return [(variant, seed) for variant in section["variants"] for seed in section["seeds"]]

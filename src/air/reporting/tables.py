@@ -1,0 +1,186 @@
+"""The tables of the report, as HTML."""
+
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from air.files import read_json
+from air import paths
+from air.reporting.figures import Shown, missing
+from air.reporting.study import TASKS, Study
+
+
+def claims(study: Study) -> Shown:
+    """Every claim with its verdict, as ``air claims`` wrote them."""
+    verdicts = read_json(paths.CLAIMS)
+    rows = []
+    for name, claim in verdicts.items():
+        text = study.claims[name]
+        tasks = "".join(
+            f"<p><b>{TASKS[task]}</b> {_badge(claim[task]['verdict'])} "
+            f"{evidence(name, claim[task])}</p>"
+            for task in text["tasks"]
+        )
+        rows.append(
+            f"<tr><th scope='row'>{name}</th><td><b>{escape(text['title'])}</b>"
+            f"<p>{escape(text['statement'])}</p></td>"
+            f"<td>{_badge(claim['verdict'])}</td><td>{tasks}</td></tr>"
+        )
+    head = "<tr><th></th><th>The paper's claim</th><th>Here</th><th>What was measured</th></tr>"
+    body = "".join(rows)
+    return Shown(f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>")
+
+
+def evidence(claim: str, found: dict[str, Any]) -> str:
+    """One sentence with the figures behind a verdict on one task."""
+    if found["verdict"] == "not run":
+        return "The runs it needs are not part of this study."
+    match claim:
+        case "C1":
+            ours, others = found["asymmetric"], found["symmetric"]
+            return (
+                f"{_percent(ours['exact_accuracy'])} of puzzles solved by {_runs(ours)} of "
+                f"asymmetric variants, {_percent(others['exact_accuracy'])} by {_runs(others)} of "
+                f"symmetric ones{_interval(found)}{_published(found)}."
+            )
+        case "C2":
+            return " ".join(
+                f"Undecided in {run}: {_percent(entry['z_L']['undecided'])} of z_L's cells, "
+                f"{_percent(entry['z_H']['undecided'])} of z_H's."
+                for run, entry in _by_run(found)
+            )
+        case "C3":
+            return " ".join(
+                f"{run}: z_H frozen, z_L's content changes {_signed(entry['freeze_H'])}; "
+                f"z_L frozen, z_H's {_signed(entry['freeze_L'])}; accuracy "
+                f"{_percent(entry['normal_accuracy'])}, frozen "
+                f"{_percent(entry['freeze_H']['exact_accuracy'])} and "
+                f"{_percent(entry['freeze_L']['exact_accuracy'])}."
+                for run, entry in _by_run(found)
+            )
+        case "C4":
+            tokens = [name for name in found if name.startswith("level_token")]
+            return "Share of the gap regained: " + "; ".join(
+                f"{name.removeprefix('level_token_')} {_share(found[name].get('restored'))}"
+                for name in tokens
+            )
+        case "C5":
+            return " ".join(
+                f"{run}: contrast per layer "
+                + ", ".join("-" if mean is None else f"{mean:+.3f}" for mean in entry["mean"])
+                + "."
+                for run, entry in _by_run(found)
+            )
+        case _:
+            return "; ".join(
+                f"{name} {_percent(entry['exact_accuracy'])}"
+                for name, entry in found.items()
+                if isinstance(entry, dict) and entry.get("runs")
+            )
+
+
+def accuracy(study: Study, task: str) -> Shown:
+    """Published and reproduced exact accuracy of every configured variant."""
+    rows = []
+    for name in study.params[task]["variants"]:
+        says, runs = study.variants[name], study.accuracy(task, name)
+        published = study.published["accuracy"].get(name, {}).get(task, {})
+        rows.append(
+            {
+                "variant": name,
+                "n_L": f"{says['n_L']:g}",
+                "n_H": f"{says['n_H']:g}",
+                "runs": len(runs),
+                "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
+                "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
+                "published, %": published.get("mean", ""),
+                "published std": published.get("std", ""),
+            }
+        )
+    return _frame(pd.DataFrame(rows))
+
+
+def data(study: Study) -> Shown:
+    """The statistics of each task's data set."""
+    found = {TASKS[task]: study.statistics(task) for task in TASKS}
+    columns = {name: pd.Series(entry) for name, entry in found.items() if entry}
+    if not columns:
+        return missing("No data set has been made yet.")
+    frame = pd.DataFrame(columns).astype(object).fillna("")
+    frame.index = frame.index.str.replace("_", " ")
+    return _frame(frame.reset_index(names=""))
+
+
+def setting(study: Study) -> Shown:
+    """What this study was configured to run, beside the paper's recipe."""
+    paper = {
+        "Transformer layers": 4,
+        "width": 512,
+        "heads": 8,
+        "position code": "rope",
+        "segments": 16,
+        "optimiser steps": 26041,
+        "batch": 768,
+        "learning rate": 1e-4,
+        "weight decay": 1.0,
+        "training runs": "5 per variant",
+    }
+    columns = {}
+    for task, title in TASKS.items():
+        section = study.params[task]
+        model, train = section["model"], section["train"]
+        values = [
+            model["layers"], model["hidden_size"], model["heads"], model["positions"],
+            model["max_segments"], train["steps"], train["batch_size"], train["lr"],
+            train["weight_decay"],
+            f"{len(section['seeds'])} per variant, {len(section['variants'])} variants",
+        ]  # fmt: skip
+        columns[title] = pd.Series(values, index=list(paper))
+    columns["paper"] = pd.Series(paper)
+    return _frame(pd.DataFrame(columns).reset_index(names=""))
+
+
+def _frame(frame: pd.DataFrame) -> Shown:
+    return Shown(frame.to_html(index=False, border=0, escape=True))
+
+
+def _badge(verdict: str) -> str:
+    return f"<span class='verdict {verdict.replace(' ', '-')}'>{verdict}</span>"
+
+
+def _by_run(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name.replace("seed", "seed "), entry)
+        for name, entry in found.items()
+        if name.startswith("seed")
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f} %"
+
+
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.0f} %"
+
+
+def _runs(group: dict[str, Any]) -> str:
+    return f"{group['runs']} run" + ("s" if group["runs"] != 1 else "")
+
+
+def _interval(found: dict[str, Any]) -> str:
+    if "interval" not in found:
+        return "; one run a group shows no spread"
+    low, high = found["interval"]
+    return f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
+
+
+def _published(found: dict[str, Any]) -> str:
+    published = found.get("published")
+    return f" (published {100 * published:+.1f})" if published is not None else ""
+
+
+def _signed(effect: dict[str, Any]) -> str:
+    low, high = effect["interval"]
+    return f"{effect['content_changes']:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -1,0 +1,45 @@
+rule claims:
+    input:
+        runs=outputs_of_runs,
+        params="results/params.json",
+        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        code=code("reporting"),
+    output:
+        "reports/claims.json",
+    params:
+        stage="claims",
+    log:
+        "logs/claims.log",
+    benchmark:
+        "logs/benchmark/claims.tsv"
+    conda:
+        "../../environment.yml"
+    shell:
+        REPRO
+
+
+rule report:
+    input:
+        notebook="reports/{notebook}.ipynb",
+        claims="reports/claims.json",
+        runs=outputs_of_runs,
+        params="results/params.json",
+        data=expand(
+            "data/{task}/{file}",
+            task=TASKS,
+            file=["train.safetensors", "test.safetensors", "statistics.json"],
+        ),
+        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        code=code("reporting"),
+    output:
+        report("reports/html/{notebook}.html", category="Pages"),
+    params:
+        stage="report@{notebook}",
+    log:
+        "logs/report/{notebook}.log",
+    benchmark:
+        "logs/benchmark/report/{notebook}.tsv"
+    conda:
+        "../../environment.yml"
+    shell:
+        REPRO

@@ -1,0 +1,47 @@
+rule train:
+    input:
+        data="data/{task}/train.safetensors",
+        code=code("tasks", "model", "training"),
+    output:
+        model=f"{RUN}/model.safetensors",
+        curve=f"{RUN}/training.csv",
+    params:
+        stage="train_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        model=setting("{task}", "model"),
+        train=setting("{task}", "train"),
+    log:
+        "logs/train/{task}/{variant}/seed{seed}.log",
+    benchmark:
+        "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
+    threads: THREADS
+    resources:
+        gpu=1,
+    conda:
+        "../../environment.yml"
+    shell:
+        REPRO
+
+
+rule evaluate:
+    input:
+        data="data/{task}/test.safetensors",
+        model=f"{RUN}/model.safetensors",
+        code=code("tasks", "model", "training"),
+    output:
+        f"{RUN}/evaluation.json",
+    params:
+        stage="evaluate_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        evaluation=setting("{task}", "evaluation"),
+    log:
+        "logs/evaluate/{task}/{variant}/seed{seed}.log",
+    benchmark:
+        "logs/benchmark/evaluate/{task}/{variant}/seed{seed}.tsv"
+    threads: THREADS
+    resources:
+        gpu=1,
+    conda:
+        "../../environment.yml"
+    shell:
+        REPRO
