@@ -21,6 +21,7 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self.done = self.start = done
         self.began = self.told = time.monotonic()
+        self.note = ""
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -41,19 +42,19 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
         elif error is None:
-            self._tell("")
+            self._tell()
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
-        """Count ``pieces`` more as done; ``note`` is shown beside the rate."""
+        """Count ``pieces`` more as done; the last ``note`` is shown beside the rate."""
         self.done += pieces
+        self.note = note or self.note
         if self.bar is not None:
-            if note:
-                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(pieces)
         elif time.monotonic() - self.told >= LINE_EVERY_SECONDS:
-            self._tell(note)
+            self._tell()
 
-    def _tell(self, note: str) -> None:
+    def _tell(self) -> None:
         self.told = time.monotonic()
         seconds = max(self.told - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
@@ -61,7 +62,7 @@ class Progress:
         time_told = f"{left:.0f} s left" if self.done < self.total else f"{seconds:.1f} s"
         print(
             f"{self.label}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {time_told}"
-            + (f", {note}" if note else ""),
+            + (f", {self.note}" if self.note else ""),
             file=sys.stderr,
             flush=True,
         )

@@ -1,0 +1,54 @@
+# On a machine with python3 (3.11 or newer), git and make:
+#   make         the whole study on params.yaml; ends with the report
+#   make test    the tests
+# Both make .venv first, from the lock. Interrupted, they go on where they were.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: study test test-slow lint format lock clean
+.DEFAULT_GOAL := study
+
+study: .venv/installed
+	snakemake --cores all
+	@echo "The report: $(CURDIR)/reports/html/index.html"
+
+test: .venv/installed
+	pytest
+
+# The whole pipeline in scratch clones: both engines, interruptions, a remote.
+test-slow: .venv/installed
+	pytest -m slow
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	snakefmt --check .
+	snakemake --lint
+	mypy
+
+format: .venv/installed
+	ruff check --fix .
+	ruff format .
+	snakefmt .
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("air needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the locked environment into .venv (a minute or two)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Newest versions of everything that pyproject.toml names, written to the lock and environment.yml.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --editable '.[pipeline,dev]'
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .venv-lock
+	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > environment.tmp
+	mv environment.tmp environment.yml
+
+clean:
+	rm -rf .venv results data reports/html reports/claims.json logs .resume .snakemake
