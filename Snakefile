@@ -10,6 +10,10 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
+    default_target: True
     input:
         pages=PAGES,
-    default_target: True
+
+
+onstart:
+    take_over()

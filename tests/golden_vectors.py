@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 

@@ -71,7 +71,9 @@ def variants() -> None:
         rows.append((name, v.says, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 @app.command(epilog="Example: air data sudoku")
@@ -106,10 +108,11 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     all_params = load_params()
     section, compute = all_params.task(task), all_params.compute
+    chosen = _variant(variant)
     path = paths.data(task, "train")
     puzzles = load_puzzles(path)
     device = prepare(compute)
-    run = Run(section.model, _variant(variant), section.train, compute.precision, seed)
+    run = Run(section.model, chosen, section.train, compute.precision, seed)
     identity = {
         "model": section.model.model_dump(),
         "train": section.train.model_dump(mode="json"),
@@ -122,7 +125,9 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     label = f"train {task} {variant} seed {seed}"
     folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
     try:
-        model, rows = fit(run, puzzles, device, folder, all_params.runtime.save_every_seconds, label)
+        model, rows = fit(
+            run, puzzles, device, folder, all_params.runtime.save_every_seconds, label
+        )
     except Diverged as error:
         print(f"air: {label}: {error}", file=sys.stderr)
         sys.exit(1)
@@ -259,4 +264,3 @@ def _measure(
         )
     device = prepare(all_params.compute)
     write_json(folder / output, call(model, puzzles, all_params, device))
-

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from air.files import UserError
 from air.model.config import ModelConfig
@@ -122,6 +122,9 @@ def load_params(path: Path = PARAMS) -> Params:
         raise UserError(
             f"{path}: there is no such file; run this where params.yaml is, or copy one of presets/"
         ) from None
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):

@@ -1,9 +1,11 @@
 # Input functions and settings that all rules share.
 
+import fcntl
 import os
 import sys
 from pathlib import Path
 
+import psutil
 from snakemake.utils import min_version
 
 from air.files import UserError
@@ -11,17 +13,20 @@ from air.params import TASKS, load_params
 
 min_version("9.0")
 
-if config:
-    sys.exit("Both engines read params.yaml: change it there, not by --config or --configfile.")
-
 try:
+    if config:
+        raise UserError("--config: both engines read params.yaml; change it there instead")
     PARAMS = load_params()
 except UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 
-# The tools of the environment that runs Snakemake, active or not.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+# Strict mode (which a prefix of one's own replaces), and the tools of the environment that runs
+# Snakemake, active or not. The mark lets a later call recognise jobs that outlived theirs.
+shell.prefix(
+    "set -euo pipefail; "
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" AIR_SNAKEMAKE={os.getpid()}; "
+)
 
 THREADS = PARAMS.compute.threads
 NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb"))
@@ -43,12 +48,47 @@ def has_remote():
     return bool(Config(dvc_dir=".dvc").get("core", {}).get("remote"))
 
 
-# The one command of every job. DVC knows by hash whether there is anything to do, and restores what
-# it has made before. Its output is shown and kept; tee outlives Ctrl-C so that the last words are too.
-REPRO = (
-    f"dvc --wait-for-lock repro --quiet --single-item {'--pull ' if has_remote() else ''}"
-    "'{params.stage}' 2>&1 | tee -i '{log}'"
-)
+def repro():
+    """The one command of every job.
+
+    DVC knows by hash whether there is anything to do, and restores what it has made before. With a
+    remote it is asked twice: pulling, it takes a stage for restored even if a file is missing that
+    is kept in git and not in the remote. (Rules mark such files with `update`, so that Snakemake
+    does not delete them before the job.) The output is shown and kept; tee outlives Ctrl-C, so that
+    the last words are too.
+    """
+    call = "dvc --wait-for-lock repro --quiet --single-item {pull}'{{params.stage}}'"
+    calls = [call.format(pull="--pull ")] if has_remote() else []
+    return f"( {' && '.join([*calls, call.format(pull='')])} ) 2>&1 | tee -i '{{log}}'"
+
+
+REPRO = repro()
+
+
+def take_over():
+    """Make this call the only one at work in this folder, whatever became of the one before.
+
+    Snakemake's own lock outlives a killed call and then has to be removed by hand (it is off in the
+    default profile); this one is released with the process. Jobs that a killed call left behind are
+    asked to stop, and training saves its state.
+    """
+    global study_lock
+    study_lock = open(".snakemake/study.lock", "w")
+    try:
+        fcntl.flock(study_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("Another snakemake call is at work in this folder: wait for it, or stop it.")
+    left_behind = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == os.getcwd() and "AIR_SNAKEMAKE" in process.environ():
+                process.terminate()
+                left_behind.append(process)
+        except psutil.Error:
+            continue  # not ours to look at, or just ended
+    if left_behind:
+        print("Stopping the jobs that a killed snakemake call left behind.", file=sys.stderr)
+        psutil.wait_procs(left_behind, timeout=60)
 
 
 def code(*folders):

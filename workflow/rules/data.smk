@@ -2,15 +2,15 @@ rule check:
     input:
         "params.yaml",
     output:
-        "results/params.json",
-    params:
-        stage="check",
+        update("results/params.json"),
     log:
         "logs/check.log",
     benchmark:
         "logs/benchmark/check.tsv"
     conda:
         "../../environment.yml"
+    params:
+        stage="check",
     shell:
         REPRO
 
@@ -22,14 +22,14 @@ rule data:
         train="data/{task}/train.safetensors",
         test="data/{task}/test.safetensors",
         statistics="data/{task}/statistics.json",
-    params:
-        stage="data@{task}",
-        data=setting("{task}", "data"),
     log:
         "logs/data/{task}.log",
     benchmark:
         "logs/benchmark/data/{task}.tsv"
     conda:
         "../../environment.yml"
+    params:
+        stage="data@{task}",
+        data=setting("{task}", "data"),
     shell:
         REPRO

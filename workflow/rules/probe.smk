@@ -4,21 +4,21 @@ rule rollout:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "probes"),
     output:
-        measures=f"{RUN}/rollout.json",
+        measures=update(f"{RUN}/rollout.json"),
         boards=f"{RUN}/rollout.npz",
-    params:
-        stage="rollout_{task}@{variant}-{seed}",
-        compute=setting("compute"),
-        probe=setting("{task}", "probes", "rollout"),
     log:
         "logs/rollout/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/rollout/{task}/{variant}/seed{seed}.tsv"
+    conda:
+        "../../environment.yml"
     threads: THREADS
     resources:
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        stage="rollout_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        probe=setting("{task}", "probes", "rollout"),
     shell:
         REPRO
 
@@ -29,20 +29,20 @@ rule freeze:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "probes"),
     output:
-        f"{RUN}/freeze.json",
-    params:
-        stage="freeze_{task}@{variant}-{seed}",
-        compute=setting("compute"),
-        probe=setting("{task}", "probes", "freeze"),
+        update(f"{RUN}/freeze.json"),
     log:
         "logs/freeze/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/freeze/{task}/{variant}/seed{seed}.tsv"
+    conda:
+        "../../environment.yml"
     threads: THREADS
     resources:
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        stage="freeze_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        probe=setting("{task}", "probes", "freeze"),
     shell:
         REPRO
 
@@ -53,19 +53,19 @@ rule attention:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "probes"),
     output:
-        f"{RUN}/attention.json",
-    params:
-        stage="attention_{task}@{variant}-{seed}",
-        compute=setting("compute"),
-        probe=setting("{task}", "probes", "attention"),
+        update(f"{RUN}/attention.json"),
     log:
         "logs/attention/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/attention/{task}/{variant}/seed{seed}.tsv"
+    conda:
+        "../../environment.yml"
     threads: THREADS
     resources:
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        stage="attention_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        probe=setting("{task}", "probes", "attention"),
     shell:
         REPRO

@@ -5,15 +5,15 @@ rule claims:
         texts=["reports/claims.yaml", "reports/paper.yaml"],
         code=code("reporting"),
     output:
-        "reports/claims.json",
-    params:
-        stage="claims",
+        update("reports/claims.json"),
     log:
         "logs/claims.log",
     benchmark:
         "logs/benchmark/claims.tsv"
     conda:
         "../../environment.yml"
+    params:
+        stage="claims",
     shell:
         REPRO
 
@@ -33,13 +33,13 @@ rule report:
         code=code("reporting"),
     output:
         report("reports/html/{notebook}.html", category="Pages"),
-    params:
-        stage="report@{notebook}",
     log:
         "logs/report/{notebook}.log",
     benchmark:
         "logs/benchmark/report/{notebook}.tsv"
     conda:
         "../../environment.yml"
+    params:
+        stage="report@{notebook}",
     shell:
         REPRO

@@ -5,20 +5,20 @@ rule train:
     output:
         model=f"{RUN}/model.safetensors",
         curve=f"{RUN}/training.csv",
+    log:
+        "logs/train/{task}/{variant}/seed{seed}.log",
+    benchmark:
+        "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
     params:
         stage="train_{task}@{variant}-{seed}",
         compute=setting("compute"),
         model=setting("{task}", "model"),
         train=setting("{task}", "train"),
-    log:
-        "logs/train/{task}/{variant}/seed{seed}.log",
-    benchmark:
-        "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
-    threads: THREADS
-    resources:
-        gpu=1,
-    conda:
-        "../../environment.yml"
     shell:
         REPRO
 
@@ -29,19 +29,19 @@ rule evaluate:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "training"),
     output:
-        f"{RUN}/evaluation.json",
-    params:
-        stage="evaluate_{task}@{variant}-{seed}",
-        compute=setting("compute"),
-        evaluation=setting("{task}", "evaluation"),
+        update(f"{RUN}/evaluation.json"),
     log:
         "logs/evaluate/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/evaluate/{task}/{variant}/seed{seed}.tsv"
+    conda:
+        "../../environment.yml"
     threads: THREADS
     resources:
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        stage="evaluate_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        evaluation=setting("{task}", "evaluation"),
     shell:
         REPRO

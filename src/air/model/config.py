@@ -13,7 +13,9 @@ class ModelConfig(BaseModel):
     layers: int = Field(4, gt=0, description="Transformer blocks in f")
     hidden_size: int = Field(512, gt=0, description="width d of the states")
     heads: int = Field(8, gt=0, description="attention heads")
-    expansion: float = Field(4.0, gt=0, description="inner width of SwiGLU: expansion * d * 2/3 ...")
+    expansion: float = Field(
+        4.0, gt=0, description="inner width of SwiGLU: expansion * d * 2/3 ..."
+    )
     inner_multiple: int = Field(256, gt=0, description="... rounded up to a multiple of this")
     positions: Literal["rope", "learned", "both"] = Field(
         "rope", description="position code; the paper's is rope"

@@ -1,6 +1,6 @@
 """The boards that z_L and z_H show after every sub-step of a rollout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor

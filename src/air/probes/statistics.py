@@ -1,5 +1,6 @@
 """Means with their uncertainty, honest about what was drawn independently: puzzles."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,7 @@ def bootstrap(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     random = generator(0, "bootstrap", 0)
     weights = random.multinomial(puzzles, np.full(puzzles, 1 / puzzles), size=RESAMPLES)
     flat = weights @ sums.reshape(puzzles, -1), weights @ counts.reshape(puzzles, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = flat[0] / flat[1]
-    with np.errstate(invalid="ignore"):
-        ends = np.nanpercentile(means, [2.5, 97.5], axis=0) if puzzles else np.full((2, 1), np.nan)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing counted at all: NaN it stays
+        ends = np.nanpercentile(flat[0] / flat[1], [2.5, 97.5], axis=0)
     return np.asarray(ends.reshape(2, *sums.shape[1:]))

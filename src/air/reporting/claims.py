@@ -288,9 +288,7 @@ def _summary(accuracies: np.ndarray) -> dict[str, Any]:
     return {"runs": len(accuracies), "exact_accuracy": round(float(accuracies.mean()), 6)}
 
 
-def _by_difference(
-    result: dict[str, Any], ours: np.ndarray, others: np.ndarray
-) -> dict[str, Any]:
+def _by_difference(result: dict[str, Any], ours: np.ndarray, others: np.ndarray) -> dict[str, Any]:
     if not len(ours) or not len(others):
         return result
     if min(len(ours), len(others)) < LEAST_RUNS:

@@ -426,4 +426,3 @@ def _coloured(groups: Any) -> Iterator[tuple[str, Any]]:
     colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for number, group in enumerate(groups):
         yield colours[number % len(colours)], group
-

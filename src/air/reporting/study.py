@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +62,7 @@ class Study:
 
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
-        files = {
-            run: paths.run(task, *run) / "training.csv" for run in _chosen(self.params[task])
-        }
+        files = {run: paths.run(task, *run) / "training.csv" for run in _chosen(self.params[task])}
         return {run: pd.read_csv(path) for run, path in files.items() if path.exists()}
 
     def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from air.files import read_json
 from air import paths
+from air.files import read_json
 from air.reporting.figures import Shown, missing
 from air.reporting.study import TASKS, Study
 

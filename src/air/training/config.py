@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 

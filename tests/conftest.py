@@ -1,0 +1,34 @@
+"""What several tests need: a small study's parameters, small puzzles, a small model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from air.model.config import ModelConfig
+from air.tasks import maze, sudoku
+from air.tasks.task import Puzzles
+
+ROOT = Path(__file__).parents[1]
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> ModelConfig:
+    return ModelConfig(
+        layers=2, hidden_size=16, heads=2, expansion=2.0, inner_multiple=8, max_segments=3
+    )
+
+
+@pytest.fixture(scope="session")
+def sudokus() -> tuple[Puzzles, Puzzles]:
+    """Train and test puzzles, 4 x 4."""
+    config = sudoku.SudokuData(box=[2, 2], clues=9, train=40, test=20, augmentations=50)
+    return sudoku.generate(config)[:2]
+
+
+@pytest.fixture(scope="session")
+def mazes() -> tuple[Puzzles, Puzzles]:
+    """Train and test mazes, 5 x 5."""
+    config = maze.MazeData(size=5, walls=0.35, min_path=5, train=40, test=20, augmentations=8)
+    return maze.generate(config)[:2]

@@ -1,0 +1,202 @@
+"""Verdicts follow their rules, on results made up by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from air.model.variants import Variant
+from air.reporting import claims
+from air.reporting.study import Study
+from tests.conftest import ROOT
+
+
+class MadeUp(Study):
+    """A study whose accuracies and probes are given, not read."""
+
+    def accuracy(self, task: str, variant: str) -> np.ndarray:
+        return np.array(self.params[task]["accuracies"].get(variant, []), dtype=float)
+
+    def probe(self, task: str, name: str) -> dict[tuple[str, int], Any]:
+        found: dict[tuple[str, int], Any] = self.params[task]["probes"].get(name, {})
+        return found
+
+
+def study(accuracies: dict[str, list[float]] | None = None, **probes: Any) -> Study:
+    accuracies = accuracies or {}
+    section = {"accuracies": accuracies, "variants": list(accuracies), "probes": probes}
+    says = {name: vars(Variant.parse(name)) for name in accuracies}
+
+    def read(name: str) -> Any:
+        return YAML(typ="safe").load((ROOT / "reports" / name).read_text(encoding="utf-8"))
+
+    params = {"sudoku": section, "maze": section}
+    return MadeUp(params, says, read("paper.yaml"), read("claims.yaml"))
+
+
+HIGH, LOW = [0.60, 0.62, 0.61], [0.50, 0.51, 0.52]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ({"Lx_H": HIGH, "L2x_Hx": HIGH, "Lx_Hx": LOW}, "holds"),
+        ({"Lx_H": LOW, "L_Hx": LOW, "L2x_H2x": HIGH}, "fails"),
+        ({"Lx_H": [0.4, 0.6, 0.5], "Lx_Hx": [0.45, 0.65, 0.4]}, "inconclusive"),
+        ({"Lx_H": [0.9], "Lx_Hx": [0.1]}, "inconclusive"),
+        ({"Lx_H": HIGH}, "not run"),
+        ({"Lx_H": HIGH, "level_token_prepend": LOW}, "not run"),  # a token makes another model
+        ({}, "not run"),
+    ],
+)
+def test_injection(accuracies: dict[str, list[float]], verdict: str) -> None:
+    assert claims.injection(study(accuracies), "sudoku")["verdict"] == verdict
+
+
+def test_injection_figures_by_hand() -> None:
+    found = claims.injection(study({"Lx_H": HIGH, "Lx_Hx": LOW, "hrm": [0.55]}), "sudoku")
+    assert found["effect"] == pytest.approx(0.61 - 0.51)
+    assert found["interval"][0] == pytest.approx(0.09, abs=0.01)
+    assert found["published"] == pytest.approx(0.600 - 0.521)
+    assert found["best_shared"] == {"variant": "Lx_H", "exact_accuracy": 0.61}
+    assert found["hrm"] == {"runs": 1, "exact_accuracy": 0.55}
+
+
+def undecided(z_L: list[float], z_H: list[float]) -> dict[str, Any]:
+    return {
+        state: {
+            "undecided_overall": sum(ends) / 2,
+            "undecided_overall_interval": ends,
+            "undecided_moves": 0.0,
+        }
+        for state, ends in (("z_L", z_L), ("z_H", z_H))
+    }
+
+
+@pytest.mark.parametrize(
+    ("z_L", "z_H", "verdict"),
+    [
+        ([0.1, 0.2], [0.0, 0.005], "holds"),
+        ([0.0, 0.0], [0.0, 0.0], "fails"),
+        ([0.1, 0.2], [0.05, 0.1], "fails"),
+        ([0.1, 0.2], [0.0, 0.1], "inconclusive"),
+    ],
+)
+def test_commitment(z_L: list[float], z_H: list[float], verdict: str) -> None:
+    probed = study(rollout={("Lx_H", 0): undecided(z_L, z_H)})
+    assert claims.commitment(probed, "sudoku")["verdict"] == verdict
+    other = study(rollout={("Lx_Hx", 0): undecided(z_L, z_H)})
+    assert claims.commitment(other, "sudoku")["verdict"] == "not run"
+
+
+def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> dict[str, Any]:
+    def states(accuracy: float) -> dict[str, Any]:
+        return {state: {"exact_accuracy": accuracy} for state in ("z_L", "z_H")}
+
+    return {
+        "normal": states(normal),
+        "freeze_H": states(after),
+        "freeze_L": states(after),
+        "effects": {
+            "freeze_H": {"state": "z_L", "content_changes": sum(z_L) / 2, "interval": z_L},
+            "freeze_L": {"state": "z_H", "content_changes": sum(z_H) / 2, "interval": z_H},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("measures", "sudoku", "maze"),
+    [
+        (frozen([-9, -8], [3, 4], 0.5, 0.0), "holds", "fails"),
+        (frozen([8, 9], [3, 4], 0.5, 0.0), "fails", "holds"),
+        (frozen([-9, -8], [3, 4], 0.0, 0.0), "inconclusive", "fails"),  # nothing to lose
+        (frozen([-9, -8], [3, 4], 0.5, 0.4), "fails", "fails"),
+        (frozen([-9, 1], [3, 4], 0.5, 0.0), "inconclusive", "inconclusive"),
+    ],
+)
+def test_freezing(measures: dict[str, Any], sudoku: str, maze: str) -> None:
+    probed = study(freeze={("Lx_H", 0): measures})
+    assert claims.freezing(probed, "sudoku")["verdict"] == sudoku
+    assert claims.freezing(probed, "maze")["verdict"] == maze
+
+
+TOKENS = {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ({**TOKENS, "level_token_prepend": HIGH, "level_token_prepend_no_strip": LOW}, "holds"),
+        ({**TOKENS, "level_token_prepend": LOW, "level_token_prepend_no_strip": LOW}, "fails"),
+        ({**TOKENS, "level_token_prepend": HIGH, "level_token_prepend_no_strip": HIGH}, "fails"),
+        ({**TOKENS, "level_token_prepend": HIGH}, "not run"),
+        (
+            {**TOKENS, "Lx_H": LOW, "L2x_H2x": HIGH, "level_token_prepend": HIGH,
+             "level_token_prepend_no_strip": LOW},
+            "inconclusive",  # no gap to close
+        ),
+    ],
+)  # fmt: skip
+def test_level_tokens(accuracies: dict[str, list[float]], verdict: str) -> None:
+    assert claims.level_tokens(study(accuracies), "sudoku")["verdict"] == verdict
+
+
+def looked(near: list[list[float | None]], violations: list[list[float]]) -> dict[str, Any]:
+    def entry(intervals: Any) -> dict[str, Any]:
+        return {"mean": [0.0] * len(intervals), "interval": intervals}
+
+    return {
+        "control": {"queries": 9, "d_nbr": entry(near), "d_ent": entry(near)},
+        "adjacent": {"d_viol": entry(violations)},
+    }
+
+
+UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("near", "violations", "sudoku", "maze"),
+    [
+        ([UP, UP], [DOWN, UP], "holds", "holds"),
+        ([UP, UP], [UP, UP], "inconclusive", "holds"),  # routing in the first layer already
+        ([UP, UP], [ZERO, DOWN], "fails", "holds"),
+        ([DOWN, DOWN], [DOWN, UP], "fails", "fails"),
+        ([UP, ZERO], [DOWN, UP], "inconclusive", "inconclusive"),
+        ([[None, None], UP], [DOWN, UP], "inconclusive", "inconclusive"),  # no such cells
+    ],
+)
+def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
+    probed = study(attention={("Lx_H", 0): looked(near, violations)})
+    assert claims.locality(probed, "sudoku")["verdict"] == sudoku
+    assert claims.locality(probed, "maze")["verdict"] == maze
+
+
+@pytest.mark.parametrize(
+    ("minus", "verdict"),
+    [
+        (HIGH, "holds"),
+        (LOW, "fails"),
+        ([0.55, 0.62, 0.58], "inconclusive"),
+        ([0.6], "inconclusive"),
+    ],
+)
+def test_operators(minus: list[float], verdict: str) -> None:
+    found = claims.operators(study({"Lx_H": HIGH, "operator_minus": minus}), "sudoku")
+    assert found["verdict"] == verdict
+
+
+def test_verdicts_over_runs_and_tasks() -> None:
+    assert claims.over_runs([]) == "not run"
+    assert claims.over_runs(["holds", "holds"]) == "holds"
+    assert claims.over_runs(["holds", "fails"]) == "inconclusive"
+    assert claims.over_runs(["holds", "fails", "fails"]) == "fails"
+    assert claims.over_tasks(["holds", "fails"]) == "fails"
+    assert claims.over_tasks(["holds", "not run"]) == "inconclusive"
+    assert claims.over_tasks(["not run", "not run"]) == "not run"
+
+
+def test_every_claim_is_judged() -> None:
+    verdicts = claims.judge(study())
+    assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert {claim["verdict"] for claim in verdicts.values()} == {"not run"}

@@ -1,0 +1,217 @@
+"""The whole study in scratch clones: both engines, nothing run twice, nothing lost when killed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import call, dvc_stages, environment, scratch
+
+pytestmark = pytest.mark.slow
+
+SNAKEMAKE = ("snakemake", "--cores", "2")
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command that must succeed; everything it said."""
+    ended = call(folder, *command)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said[-3000:]
+    return said
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Every metric file, model and data set, by its path."""
+    files = [
+        *folder.glob("results/**/*"),
+        *folder.glob("data/**/*"),
+        folder / "reports/claims.json",
+    ]
+    kinds = (".json", ".safetensors", ".npz", ".csv")
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in files
+        if file.is_file() and file.suffix in kinds
+    }
+
+
+def changed_stages(folder: Path) -> set[str]:
+    """Stages that DVC would run because something they depend on has changed."""
+    status = json.loads(call(folder, "dvc", "status", "--json").stdout)
+    return {
+        name for name, reasons in status.items() for reason in reasons if "changed deps" in reason
+    }
+
+
+def planned_rules(folder: Path) -> set[str]:
+    """Rules that Snakemake would run, from the job table of a dry run."""
+    said = run(folder, "snakemake", "-n")
+    table = re.findall(r"^(\w+) +\d+$", said, re.MULTILINE)
+    return set(table) - {"all", "total"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which Snakemake has run the smoke study."""
+    folder = scratch(tmp_path_factory.mktemp("snakemake"), "smoke")
+    run(folder, *SNAKEMAKE)
+    return folder
+
+
+@pytest.fixture
+def restored(finished: Path) -> Iterator[Path]:
+    """``finished`` for a test that edits its code or parameters; put back afterwards."""
+    yield finished
+    subprocess.run(["git", "checkout", "-q", "src", "params.yaml"], cwd=finished, check=True)
+
+
+def test_the_study_is_whole(finished: Path) -> None:
+    made = {file for stage in dvc_stages(finished).values() for file in stage.makes}
+    assert {file for file in made if not (finished / file).is_file()} == set()
+    evaluation = json.loads((finished / "results/maze/Lx_H/seed0/evaluation.json").read_text())
+    assert len(evaluation["exact_accuracy_by_segment"]) == 8
+    assert 0.5 < evaluation["cell_accuracy"] <= 1
+    claims = json.loads((finished / "reports/claims.json").read_text())
+    verdicts = {claim["verdict"] for claim in claims.values()}
+    assert list(claims) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert verdicts <= {"holds", "fails", "inconclusive", "not run"}
+    for page in (finished / "reports/html").glob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert "Traceback" not in html
+        assert "study = Study.load()" not in html  # no code cells
+        assert not re.search(r"(src|href)=\"https?://", html)  # stands alone
+    logs = [path for path in (finished / "logs").rglob("*.log")]
+    assert len(logs) == len(dvc_stages(finished))
+    assert len(list((finished / "logs/benchmark").rglob("*.tsv"))) == len(logs)
+    assert not list((finished / ".resume").glob("*"))
+
+
+def test_nothing_is_done_twice(finished: Path) -> None:
+    assert "Nothing to be done" in run(finished, *SNAKEMAKE)
+    assert "up to date" in run(finished, "dvc", "status")
+    said = run(finished, "dvc", "repro")
+    assert "Running stage" not in said
+    assert "up to date" in said
+
+
+def test_both_engines_make_the_same_bytes(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = scratch(tmp_path_factory.mktemp("dvc"), "smoke")
+    said = run(other, "dvc", "repro")
+    assert "Running stage 'train_maze@Lx_Hx-0'" in said
+    ours, theirs = results(finished), results(other)
+    assert set(ours) == set(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert "Nothing to be done" not in run(other, "snakemake", "-n")  # no records of its own yet
+    # Snakemake after DVC: every job ends at once, because DVC knows its stage is done
+    run(other, *SNAKEMAKE)
+    assert not [path for path in (other / "logs").rglob("*.log") if "steps" in path.read_text()]
+    assert results(other) == ours
+
+
+def test_what_reruns_when_code_changes(restored: Path) -> None:
+    reporting = restored / "src/air/reporting/tables.py"
+    reporting.touch()
+    assert "up to date" in run(restored, "dvc", "status")
+    reporting.write_text(reporting.read_text() + "\n# edited\n")
+    pages = {name for name in dvc_stages(restored) if name.startswith("report@")}
+    assert changed_stages(restored) == {"claims", *pages}
+    assert planned_rules(restored) == {"claims", "report"}
+    subprocess.run(["git", "checkout", "-q", "src"], cwd=restored, check=True)
+
+    model = restored / "src/air/model/layers.py"
+    model.write_text(model.read_text() + "\n# edited\n")
+    changed = changed_stages(restored)
+    assert {name for name in changed if name.startswith("train_")} == {
+        f"train_{task}@{variant}-0" for task in ("sudoku", "maze") for variant in ("Lx_H", "Lx_Hx")
+    }
+    assert not {name for name in changed if name.startswith("data")}
+    assert "train" in planned_rules(restored)
+    assert "data" not in planned_rules(restored)
+
+
+def test_one_tasks_change_runs_its_chain_alone(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("changed") / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "results"], cwd=folder, check=True)
+    params = folder / "params.yaml"
+    before, after = params.read_text().split("\nmaze:")
+    params.write_text(before + "\nmaze:" + after.replace("steps: 250", "steps: 60", 1))
+    planned = run(folder, "snakemake", "-n", "--quiet", "host")
+    assert (
+        re.findall(r"^rule train:\n.*\n    output: results/(\w+)/", planned, re.M) == ["maze"] * 2
+    )
+    said = run(folder, "dvc", "repro")
+    ran = set(re.findall(r"Running stage '(.+?)'", said))
+    assert {name for name in ran if "sudoku" in name} == set()
+    assert {"train_maze@Lx_H-0", "freeze_maze@Lx_Hx-0", "claims", "report@index"} <= ran
+    diff = run(folder, "dvc", "metrics", "diff")
+    assert re.search(r"results/maze/Lx_H/seed0/evaluation.json +cell_accuracy", diff)
+    assert "results/sudoku" not in diff
+
+
+def test_a_clone_with_a_remote_trains_nothing(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = tmp_path_factory.mktemp("source") / "study"
+    shutil.copytree(finished, source, symlinks=True)
+    remote = tmp_path_factory.mktemp("remote")
+    run(source, "dvc", "remote", "add", "--default", "storage", str(remote))
+    run(source, "dvc", "push", "--run-cache")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run([*git, "add", "-A"], cwd=source, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "results"], cwd=source, check=True)
+    clone = tmp_path_factory.mktemp("clone") / "study"
+    subprocess.run(["git", "clone", "-q", str(source), str(clone)], check=True)
+    assert not (clone / "data").exists()
+    run(clone, *SNAKEMAKE)
+    assert results(clone) == results(finished)
+    assert (clone / "reports/html/index.html").is_file()
+    # no stage ran a command: what `air` says while it works stands in no log
+    assert [
+        path.name for path in (clone / "logs").rglob("*.log") if "seed 0" in path.read_text()
+    ] == []
+    assert "up to date" in run(clone, "dvc", "status")
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=lambda blow: blow.name)
+def test_a_stopped_call_is_taken_up_by_the_next(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory, blow: signal.Signals
+) -> None:
+    folder = scratch(tmp_path_factory.mktemp("stopped"), "smoke")
+    with (folder / "first.txt").open("w") as output:
+        first = subprocess.Popen(
+            SNAKEMAKE,
+            cwd=folder,
+            env=environment(folder),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 60
+    while not list((folder / "logs").glob("train/*/*/*.log")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(4)  # in the middle of training
+    second = call(folder, *SNAKEMAKE)
+    assert second.returncode != 0
+    assert "Another snakemake call is at work in this folder" in second.stderr
+    if blow == signal.SIGINT:
+        os.killpg(first.pid, blow)  # Ctrl-C reaches the jobs too
+    else:
+        first.kill()  # kill -9 leaves them behind
+    first.wait(timeout=60)
+    run(folder, *SNAKEMAKE)
+    assert results(folder) == results(finished)
+    assert "up to date" in run(folder, "dvc", "status")

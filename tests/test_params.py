@@ -1,0 +1,127 @@
+"""Bad parameters get one clear line, before anything runs, whoever reads them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from air.files import UserError
+from air.params import load_params
+from tests.conftest import ROOT
+
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+SMOKE = (ROOT / "presets" / "smoke.yaml").read_text(encoding="utf-8")
+
+# what is changed in the smoke preset, and what must be said of it
+FAULTS = [
+    ("heads: 4", "heads: 5", "sudoku.model: hidden_size 32 with heads 5 is not allowed"),
+    ("heads: 4", "haeds: 4", "sudoku.model.haeds: unknown key; allowed here: layers, hidden_size"),
+    ("heads: 4", "heads: four", "sudoku.model.heads: input should be a valid integer, not 'four'"),
+    ("heads: 4", "heads: -4", "sudoku.model.heads: input should be greater than 0, not -4"),
+    ("seeds: [0]\n", "seeds: [0, 0]\n", "sudoku.seeds: 0 stands twice"),
+    ("seeds: [0]\n", "seeds: [-1]\n", "sudoku.seeds: -1 is not allowed"),
+    ("seeds: [0]\n", "seeds: []\n", "sudoku.seeds: list should have at least 1 item"),
+    ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H, Lx_Q]\n", "sudoku.variants: 'Lx_Q' is not"),
+    ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H, Lx_H]\n", "sudoku.variants: Lx_H stands"),
+    ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H]\n",
+     "sudoku.probes.rollout.variants: Lx_Hx is not among the task's variants ['Lx_H']"),
+    ("segments: [2, 4, 6, 7]", "segments: [8]", "sudoku.probes.attention.segments: 8 is not"),
+    ("box: [2, 2]", "box: [3, 2]", "sudoku.data: box [3, 2] is not allowed"),
+    ("box: [2, 2]", "box: 4", "sudoku.data.box: input should be a valid list, not 4"),
+    ("clues: 10", "clues: 16", "sudoku.data: clues must be below the board's 16 cells"),
+    ("clues: 10", "clues: 10\n    clues: 9", "line 18: not valid YAML: found duplicate key"),
+    ("schedule: cosine", "schedule: linear", "sudoku.train.schedule: input should be 'constant' or"),
+    ("lr: 2.0e-3", "lr: .nan", "sudoku.train.lr: input should be"),
+    ("betas: [0.9, 0.95]", "betas: [0.9, 1.5]", "sudoku.train.betas.1: input should be less than 1"),
+    ("device: cpu", "device: gpu", "compute.device: input should be 'auto', 'cpu', 'cuda' or 'mps'"),
+    ("maze:\n", "maize:\n", "maze: this key is missing"),
+    ("preset: smoke\n", "preset: smoke\nextra: 1\n", "extra: unknown key; allowed here: preset"),
+    (SMOKE, "", "must be a mapping with the keys preset, compute"),
+    (SMOKE, "[1, 2]", "must be a mapping with the keys preset, compute"),
+    (SMOKE, "a: [1", "not valid YAML"),
+    (SMOKE, "!!python/object/apply:os.system ['touch pwned']", "not valid YAML"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_presets_are_valid_and_named(path: Path) -> None:
+    assert load_params(path).preset == path.stem
+
+
+def test_the_default_is_a_preset() -> None:
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == SMOKE
+
+
+@pytest.mark.parametrize(("old", "new", "message"), FAULTS, ids=[new[:30] for _, new, _ in FAULTS])
+def test_faults_are_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in SMOKE
+    path = tmp_path / "params.yaml"
+    path.write_text(SMOKE.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    said = str(caught.value)
+    assert said.startswith(str(path))
+    assert message in said
+    assert "\n" not in said
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check"],
+        ["data", "sudoku"],
+        ["train", "maze", "Lx_H"],
+        ["evaluate", "maze", "Lx_H"],
+        ["attention", "sudoku", "Lx_H", "--seed", "0"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_checks_first(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "params.yaml").write_text(SMOKE.replace("heads: 4", "heads: 5", 1))
+    ended = air(tmp_path, *command)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("air: params.yaml: sudoku.model: hidden_size 32 with heads 5")
+    assert len(ended.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "sudoku", "Lx_Q"], "'Lx_Q' is not a variant"),
+        (["train", "sudoku", "Lx_H"], "data/sudoku/train.safetensors: there is no such file"),
+        (["evaluate", "sudoku", "Lx_H"], "data/sudoku/test.safetensors: there is no such file"),
+        (["claims"], "results/params.json: there is no such file"),
+        (["report", "nothing"], "reports/nothing.ipynb: there is no such notebook"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_missing_is_named(tmp_path: Path, command: list[str], message: str) -> None:
+    (tmp_path / "params.yaml").write_text(SMOKE)
+    ended = air(tmp_path, *command)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_help_shows_an_example() -> None:
+    for command in (
+        "check",
+        "data",
+        "train",
+        "evaluate",
+        "rollout",
+        "freeze",
+        "attention",
+        "report",
+    ):
+        assert f"Example: air {command}" in air(ROOT, command, "--help").stdout
+
+
+def air(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    main = "from air.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", main, *command], cwd=folder, capture_output=True, text=True
+    )

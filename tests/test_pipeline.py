@@ -1,0 +1,101 @@
+"""One DAG, two engines, no drift: what Snakemake knows of a stage, DVC knows, and the other way."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from air.params import load_params
+from air.reporting.pages import PAGES
+from tests.conftest import ROOT
+from tests.pipeline import Stage, call, dvc_stages, edges, scratch, snakemake_stages
+
+
+def differences(folder: Path) -> list[str]:
+    """What one engine knows and the other does not, one line each."""
+    ours = {"snakemake": snakemake_stages(folder), "dvc": dvc_stages(folder)}
+    lines = []
+    for one, other in (("snakemake", "dvc"), ("dvc", "snakemake")):
+        for name, stage in ours[one].items():
+            if name not in ours[other]:
+                lines.append(f"only {one} has {name}")
+                continue
+            twin: Stage = ours[other][name]
+            lines += [f"only in {one}, {name} reads {file}" for file in stage.reads - twin.reads]
+            lines += [f"only in {one}, {name} makes {file}" for file in stage.makes - twin.makes]
+        lines += [f"only in {one}: {edge}" for edge in edges(ours[one]) - edges(ours[other])]
+    return lines
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
+def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
+    folder = scratch(tmp_path, preset)
+    assert differences(folder) == []
+    params = load_params(folder / "params.yaml")
+    runs = sum(
+        len(section.variants) * len(section.seeds) for section in (params.sudoku, params.maze)
+    )
+    trained = [name for name in dvc_stages(folder) if name.startswith("train_")]
+    assert len(trained) == runs
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("workflow/rules/train.smk", '        data="data/{task}/train.safetensors",\n', "",
+         "only in dvc, train_sudoku@Lx_H-0 reads data/sudoku/train.safetensors"),
+        ("workflow/rules/train.smk", 'code("tasks", "model", "training")', 'code("model")',
+         "only in dvc, train_sudoku@Lx_H-0 reads src/air/training/loop.py"),
+        ("dvc.yaml", "      - data/${item.task}/statistics.json\n", "",
+         "only in snakemake, data@sudoku makes data/sudoku/statistics.json"),
+        ("dvc.yaml", "notebook: [index, accuracy,", "notebook: [index,",
+         "only snakemake has report@accuracy"),
+        ("workflow/rules/common.smk", '(("freeze.json",), probes.freeze),', "",
+         "only dvc has freeze_sudoku@Lx_H-0"),
+    ],
+    ids=["input", "code", "output", "stage", "target"],
+)  # fmt: skip
+def test_drift_is_found(tmp_path: Path, file: str, old: str, new: str, told: str) -> None:
+    folder = scratch(tmp_path, "smoke")
+    text = (folder / file).read_text(encoding="utf-8")
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert told in differences(folder)
+
+
+def test_snakemake_refuses_bad_parameters_and_overrides(tmp_path: Path) -> None:
+    folder = scratch(tmp_path, "smoke")
+    override = call(folder, "snakemake", "-n", "--config", "seed=1")
+    assert override.returncode == 2
+    assert "both engines read params.yaml" in override.stderr
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("heads: 4", "heads: 5", 1))
+    ended = call(folder, "snakemake", "-n")
+    assert ended.returncode == 2
+    assert "sudoku.model: hidden_size 32 with heads 5" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_menu_lists_every_notebook() -> None:
+    notebooks = {path.stem for path in (ROOT / "reports").glob("*.ipynb")}
+    assert set(PAGES) == notebooks
+
+
+def test_notebooks_are_clean() -> None:
+    import nbformat
+
+    for path in (ROOT / "reports").glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                assert cell.outputs == []
+                assert cell.execution_count is None
+                assert not re.search(r"\b(def|class|for|if|while)\b.*:\s*$", cell.source, re.M)
+
+
+def test_conda_has_the_locked_versions() -> None:
+    from ruamel.yaml import YAML
+
+    environment = YAML(typ="safe").load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pip == (ROOT / "requirements.lock").read_text(encoding="utf-8").split()
+    assert "torch==2.13.0" in pip
