@@ -23,7 +23,7 @@ class Stage:
 
 
 def scratch(folder: Path, params: str | None = None) -> Path:
-    """A clone of the project as it is in the working tree, committed; ``params`` names a preset."""
+    """A committed copy of the project as it is in the working tree; ``params`` names a preset."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -42,7 +42,7 @@ def scratch(folder: Path, params: str | None = None) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The environment in which ``folder`` is the project: its code, and this interpreter's tools."""
+    """The environment in which ``folder`` is the project: its code, this interpreter's tools."""
     tools = str(Path(sys.executable).parent)
     path = os.pathsep.join([tools, os.environ["PATH"]])
     return {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src")}

@@ -87,7 +87,7 @@ def test_the_study_is_whole(finished: Path) -> None:
         assert "Traceback" not in html
         assert "study = Study.load()" not in html  # no code cells
         assert not re.search(r"(src|href)=\"https?://", html)  # stands alone
-    logs = [path for path in (finished / "logs").rglob("*.log")]
+    logs = list((finished / "logs").rglob("*.log"))
     assert len(logs) == len(dvc_stages(finished))
     assert len(list((finished / "logs/benchmark").rglob("*.tsv"))) == len(logs)
     assert not list((finished / ".resume").glob("*"))

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_training(path: Path) -> None:
             assert distance(ours, tensor) < 1e-9, name
 
 
-def ours_is_there(name: str, parameters: dict[str, Tensor]) -> bool:
+def ours_is_there(name: str, parameters: Mapping[str, Tensor]) -> bool:
     return published_name(name.split("/")[-1]) in parameters
 
 
@@ -147,7 +148,7 @@ def _first_segment(model: AIR, inputs: Tensor, labels: Tensor, embedded: list[Te
         embedded.append(x)
         return x
 
-    model.embed = keep  # type: ignore[method-assign]
+    model.embed = keep  # type: ignore[method-assign,assignment]
     carry = fresh_carry(model, inputs, labels)
     _, outcome = training_step(model, carry, inputs, labels, NO_EXPLORATION)
     model.embed = embed  # type: ignore[method-assign]

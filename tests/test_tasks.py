@@ -152,7 +152,7 @@ def test_maze_members_are_its_eight_images(mazes: tuple[Puzzles, Puzzles]) -> No
     assert isinstance(task, Maze)
     puzzle = np.repeat(np.arange(10), 8)
     images, _ = train.draw(puzzle, np.tile(np.arange(8), 10))
-    keys = {index: task.symmetry_key(board) for index, board in enumerate(train.inputs[:10])}
+    keys = [task.symmetry_key(board) for board in train.inputs[:10]]
     assert all(task.symmetry_key(b) == keys[i] for i, b in zip(puzzle, images, strict=True))
 
 

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from air.devices import ComputeConfig, prepare
 from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
 from air.training.batches import batch, batch_indices, min_segments
-from air.training.config import ComputeConfig, TrainConfig
-from air.training.devices import prepare
+from air.training.config import TrainConfig
 from air.training.evaluate import evaluate
 from air.training.loop import COLUMNS, Diverged, Run, Stopped, format_rows, train
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
@@ -97,9 +97,8 @@ def test_sign_sgd_is_its_formula() -> None:
 
 def small_run(config: ModelConfig, **changes: object) -> Run:
     recipe = {"steps": 12, "batch_size": 6, "lr": 0.01, "warmup_steps": 2, "log_every": 5}
-    return Run(
-        config, Variant.parse("Lx_H"), TrainConfig(**{**recipe, **changes}), "float32", seed=4
-    )  # type: ignore[arg-type]
+    train_config = TrainConfig.model_validate({**recipe, **changes})
+    return Run(config, Variant.parse("Lx_H"), train_config, "float32", seed=4)
 
 
 def bytes_of(model: AIR) -> bytes:

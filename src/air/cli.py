@@ -101,7 +101,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     from air.model.checkpoint import save_model
     from air.params import load_params
     from air.tasks.task import load_puzzles
-    from air.training.devices import prepare
+    from air.devices import prepare
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
     from air.training.state import RunState, code_digest, run_key
@@ -172,9 +172,9 @@ def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             config.boards,
             f"rollout {task} {variant} seed {seed}",
         )
-        with replacing(paths.run(task, variant, seed) / "rollout.npz") as temporary:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **result.boards)
+        path = paths.run(task, variant, seed) / "rollout.npz"
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **result.boards)
         return result.measures
 
     _measure(task, variant, seed, "rollout.json", call)
@@ -250,7 +250,7 @@ def _measure(
     from air.model.checkpoint import load_model
     from air.params import load_params
     from air.tasks.task import load_puzzles
-    from air.training.devices import prepare
+    from air.devices import prepare
 
     _variant(variant)
     all_params = load_params()

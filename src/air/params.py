@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from air.devices import ComputeConfig
 from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
 from air.tasks.maze import MazeData
 from air.tasks.sudoku import SudokuData
-from air.training.config import ComputeConfig, EvaluationConfig, RuntimeConfig, TrainConfig
+from air.training.config import EvaluationConfig, TrainConfig
 
 PARAMS = Path("params.yaml")
 TASKS = ("sudoku", "maze")
@@ -69,6 +70,16 @@ class TaskParams(BaseModel):
                 f"so segments go from 0 to {self.model.max_segments - 1}",
             )
         return self
+
+
+class RuntimeConfig(BaseModel):
+    """What changes no result: the ``runtime`` section of params.yaml. No stage depends on it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    save_every_seconds: float = Field(
+        60.0, gt=0, description="how often an unfinished training run is saved to .resume/"
+    )
 
 
 class SudokuParams(TaskParams):

@@ -1,4 +1,4 @@
-"""Where the study's files lie, relative to the project's root. dvc.yaml and the rules say the same."""
+"""Where the study's files lie, from the project's root. dvc.yaml and the rules say the same."""
 
 from pathlib import Path
 

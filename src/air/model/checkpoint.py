@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 def save_model(model: AIR, path: Path, origin: dict[str, Any]) -> None:
-    """Write weights and configuration; ``origin`` says how the model came to be (kept, not read)."""
+    """Write weights and configuration; ``origin``, how the model came to be, is kept, not read."""
     header = {
         "kind": "model",
         "schema": SCHEMA,

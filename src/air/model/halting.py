@@ -6,13 +6,21 @@ takes the next puzzle and fresh states at the next step.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from air.model.network import AIR
 
+PADDING = 0  # the token of cells that no task shows or supervises
 IGNORED = -100  # label of a cell that is not supervised
+
+
+def tensors(inputs: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Boards (uint8 [B, S]) as the model takes them, int64; padded labels become IGNORED."""
+    supervised = np.where(labels == PADDING, IGNORED, labels.astype(np.int64))
+    return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(supervised)
 
 
 @dataclass
@@ -63,7 +71,7 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def fresh_carry(model: AIR, inputs: Tensor, labels: Tensor) -> Carry:
-    """A carry whose slots are all halted, so the first step fills them; boards [B, S] give the shape."""
+    """A carry whose slots are all halted, so that the first step fills them; boards are [B, S]."""
     z_L, z_H = model.fresh_states(len(inputs))
     steps = torch.zeros(len(inputs), dtype=torch.int32, device=inputs.device)
     return Carry(z_L.detach(), z_H.detach(), inputs, labels, steps, torch.ones_like(steps).bool())

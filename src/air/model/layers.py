@@ -54,7 +54,7 @@ class Linear(nn.Module):
 
 
 def rope_tables(positions: int, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [positions, head size] of rotary embedding (Su et al. 2021), halves layout."""
+    """Cosines and sines [positions, head size] of rotary embedding (Su et al. 2021), in halves."""
     exponent = torch.arange(0, head_size, 2, dtype=dtype) / head_size
     angle = torch.outer(torch.arange(positions, dtype=dtype), ROPE_BASE**-exponent)
     angle = torch.cat([angle, angle], dim=-1)

@@ -93,7 +93,7 @@ class Variant:
     @property
     def says(self) -> str:
         """The name that says what the variant is, such as ``Lx_H+linear``."""
-        options = [self.operator] if self.operator != "add" else []
+        options: list[str] = [self.operator] if self.operator != "add" else []
         options += [self.level_token] if self.level_token != "none" else []
         options += ["two_networks"] if self.two_networks else []
         injection = f"L{_coefficient(self.n_L)}_H{_coefficient(self.n_H)}"

@@ -108,7 +108,7 @@ def attention(
 
     ``interval_rows`` is the paper's half-width, 1.96 sd / sqrt(rows), which takes every (puzzle,
     segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
-    ``L`` and ``H`` are the means of the contrast's two parts, ``positive`` the share of rows above 0.
+    ``L`` and ``H`` are the means of the contrast's parts, ``positive`` the share of rows above 0.
     """
     model = model.eval().to(device)
     task = puzzles.task

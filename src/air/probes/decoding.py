@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from air.model.halting import tensors
 from air.model.network import AIR, Level, Observer, Update
 from air.progress import Progress
 from air.tasks.task import Puzzles
-from air.training.batches import tensors
 
 
 class BoardRecorder(Observer):
@@ -19,7 +19,8 @@ class BoardRecorder(Observer):
         self.boards: dict[Level, list[Tensor]] = {"L": [], "H": []}
 
     def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
-        for level, z in (("L", z_L), ("H", z_H)):
+        states: dict[Level, Tensor] = {"L": z_L, "H": z_H}
+        for level, z in states.items():
             boards = self.boards[level]
             if boards and level != update.level:  # this update left the state as it was
                 boards.append(boards[-1])

@@ -56,8 +56,8 @@ def freeze(
             shown = decoded_rollout(model, inputs, segments, frozen)
             for s, boards in enumerate((shown["L"], shown["H"])):
                 counted = count_changes(boards, puzzles.task.mask_token)
-                for k, kind in enumerate(counted):
-                    changes[c, s, k, rows] = kind.T.cpu()
+                for k, count in enumerate(counted):
+                    changes[c, s, k, rows] = count.T.cpu()
                 exact[c, s, rows] = (boards[-1] == labels).all(dim=1).cpu()
     totals = changes.sum(axis=-1)
     measures: dict[str, Any] = {"puzzles": len(puzzles), "transitions": transitions}

@@ -3,11 +3,11 @@
 A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
 
 - A claim about accuracies (C1, C4, C6) is about groups of training runs. Its effect is a difference
-  of group means; the 95 % interval comes from drawing the runs of each group again. It is decided by
-  that interval, and inconclusive where a group has fewer than ``LEAST_RUNS`` runs.
+  of group means; the 95 % interval comes from drawing the runs of each group again. It is decided
+  by that interval, and inconclusive where a group has fewer than ``LEAST_RUNS`` runs.
 - A claim about what one run does inside (C2, C3, C5) is decided in each probed run of Lx_H by
-  intervals over puzzles. It holds if it holds in every run, fails if it fails in more than half, and
-  is inconclusive otherwise.
+  intervals over puzzles. It holds if it holds in every run, fails if it fails in more than half,
+  and is inconclusive otherwise.
 - A claim about several tasks holds if it holds in all, and fails if it fails in any.
 """
 
@@ -111,8 +111,8 @@ def injection(study: Study, task: str) -> dict[str, Any]:
     result: dict[str, Any] = {"verdict": "not run"}
     for kind, accuracies in runs.items():
         result[kind] = _summary(accuracies)
-    means = {v: study.accuracy(task, v) for kind in names.values() for v in kind}
-    means = {v: float(a.mean()) for v, a in means.items() if len(a)}
+    shared = {v: study.accuracy(task, v) for kind in names.values() for v in kind}
+    means = {v: float(accuracies.mean()) for v, accuracies in shared.items() if len(accuracies)}
     if means:
         best = max(means, key=lambda v: means[v])
         result["best_shared"] = {"variant": best, "exact_accuracy": round(means[best], 6)}

@@ -327,8 +327,8 @@ def freeze(study: Study, task: str) -> Shown:
             canvas,
             f"Bar chart: {TASKS[task]} changes of each state, normal and with the other frozen.",
             "Cells that change between consecutive decoded boards, summed over a rollout. Content "
-            "changes leave a cell's membership in the mask as it is; mask flips change it. Bars are "
-            "means over runs, dots the runs.",
+            "changes leave a cell's membership in the mask as it is, mask flips change it. Bars "
+            "are means over runs, dots the runs.",
         )
 
 
@@ -416,7 +416,7 @@ def attention(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"Bar chart: {TASKS[task]} attention contrasts between L- and H-updates per layer.",
-            "Attention of L-updates minus that of H-updates (entropy: the other way round), so above "
+            "Attention of L-updates minus that of H-updates (entropy: the reverse), so that above "
             "zero the L-update is the more local. Bars are means over query cells, whiskers "
             "95 % intervals from drawing whole puzzles again.",
         )

@@ -55,7 +55,8 @@ def render(notebook: Path, page: Path) -> None:
                 progress_bar=False,
             )
         except PapermillExecutionError as error:
-            raise UserError(f"{notebook}: {error.ename} in cell {error.exec_count}: {error.evalue}")
+            cell = f"{error.ename} in cell {error.exec_count}: {error.evalue}"
+            raise UserError(f"{notebook}: {cell}") from None
         content = nbformat.read(executed, as_version=4)
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True

@@ -66,7 +66,7 @@ class Study:
         return {run: pd.read_csv(path) for run, path in files.items() if path.exists()}
 
     def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
-        """rollout.npz of a run: boards of z_L and z_H ``[puzzle, sub-step, cell]``, and the puzzles."""
+        """rollout.npz of a run: boards of both states ``[puzzle, sub-step, cell]``, the puzzles."""
         path = paths.run(task, *run) / "rollout.npz"
         if not path.exists():
             return None

@@ -43,7 +43,7 @@ class Maze:
 
     name = "maze"
     title = "Maze"
-    vocabulary = ("?", "#", " ", "S", "G", "o")
+    vocabulary: tuple[str, ...] = ("?", "#", " ", "S", "G", "o")
     mask_token = PATH
     undecided_token = PAD
 

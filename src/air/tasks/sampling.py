@@ -20,7 +20,7 @@ def generator(seed: int, purpose: str, index: int) -> np.random.Generator:
 
 
 def mix(words: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection of uint64 that scatters well."""
+    """SplitMix64's finaliser (Steele et al. 2014): a bijection of uint64 that scatters well."""
     words = words + _GOLDEN
     words = (words ^ (words >> np.uint64(30))) * _MIX_1
     words = (words ^ (words >> np.uint64(27))) * _MIX_2
@@ -28,7 +28,7 @@ def mix(words: np.ndarray) -> np.ndarray:
 
 
 def member_words(seed: int, puzzle: np.ndarray, member: np.ndarray, count: int) -> np.ndarray:
-    """``count`` random words for member ``member[b]`` of puzzle ``puzzle[b]``: uint64 [B, count]."""
+    """Random words for member ``member[b]`` of puzzle ``puzzle[b]``: uint64 ``[B, count]``."""
     key = mix(np.array([seed], dtype=np.uint64))
     key = mix(key ^ puzzle.astype(np.uint64))
     key = mix(key ^ member.astype(np.uint64))

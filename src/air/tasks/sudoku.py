@@ -194,7 +194,9 @@ class Solver:
 
     def __init__(self, task: Sudoku) -> None:
         self.n = task.rows
-        self.units = list(zip(task._row.tolist(), task._column.tolist(), task._box.tolist()))
+        self.units = list(
+            zip(*(label.tolist() for label in (task._row, task._column, task._box)), strict=True)
+        )
         self.full = (1 << self.n) - 1
         self.wrong_turns = 0  # of the last call: the rating of a puzzle
 
@@ -203,7 +205,7 @@ class Solver:
     ) -> list[list[int]]:
         """Up to ``limit`` completions of ``digits`` (0 blank, 1 to n), as lists.
 
-        ``tries`` is the order in which each cell's digits are tried: random ones give a random grid.
+        ``tries`` is the order in which each cell's digits are tried: at random, for a random grid.
         """
         n, units, full = self.n, self.units, self.full
         rows, columns, boxes = [0] * n, [0] * n, [0] * n
@@ -306,7 +308,8 @@ def generate(config: SudokuData) -> tuple[Puzzles, Puzzles, dict[str, Any]]:
     Raises:
         UserError: so many puzzles with so few clues do not exist, or are too rare to be found.
     """
-    task = Sudoku(*config.box, members=config.augmentations)
+    box_rows, box_columns = config.box
+    task = Sudoku(box_rows, box_columns, members=config.augmentations)
     wanted = config.train + config.test
     inputs = np.empty((wanted, task.cells), dtype=np.uint8)
     labels = np.empty_like(inputs)

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from air.model.halting import IGNORED
+from air.model.halting import tensors
 from air.tasks.sampling import generator
-from air.tasks.task import PAD, Puzzles
+from air.tasks.task import Puzzles
 
 
 def batch_indices(groups: int, batch_size: int, seed: int, step: int) -> tuple[np.ndarray, ...]:
@@ -30,12 +30,6 @@ def batch(puzzles: Puzzles, batch_size: int, seed: int, step: int) -> tuple[Tens
     _, group = batch_indices(len(puzzles), batch_size, seed, step)
     members = generator(seed, "member", step).integers(puzzles.task.members, size=batch_size)
     return tensors(*puzzles.draw(group, members))
-
-
-def tensors(inputs: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Boards as the model takes them, int64 ``[B, S]``; padded labels are not supervised."""
-    supervised = np.where(labels == PAD, IGNORED, labels.astype(np.int64))
-    return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(supervised)
 
 
 def min_segments(

@@ -43,27 +43,3 @@ class EvaluationConfig(BaseModel):
 
     puzzles: int | None = Field(None, gt=0, description="first so many test puzzles; null for all")
     batch_size: int = Field(256, gt=0)
-
-
-class ComputeConfig(BaseModel):
-    """Where the numbers are computed: the ``compute`` section of params.yaml."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto takes the first of cuda, mps and cpu that is there"
-    )
-    precision: Literal["float32", "bfloat16", "float64"] = Field(
-        "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
-    )
-    threads: int = Field(1, gt=0, description="CPU threads per job, whatever the machine has")
-
-
-class RuntimeConfig(BaseModel):
-    """What changes no result: the ``runtime`` section of params.yaml. No stage depends on it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    save_every_seconds: float = Field(
-        60.0, gt=0, description="how often an unfinished training run is saved to .resume/"
-    )

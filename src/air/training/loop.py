@@ -1,4 +1,4 @@
-"""The training loop: one segment of every slot per step, deep supervision, resumable at any step."""
+"""The training loop: a segment of every slot per step, deep supervision, resumable anywhere."""
 
 import csv
 import io

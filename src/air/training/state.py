@@ -75,7 +75,7 @@ class RunState:
     def load(
         self, model: AIR, optimizer: AdamATan2, device: torch.device
     ) -> tuple[Carry, int, dict[str, Any]] | None:
-        """Restore model and optimiser in place; return (carry, step, log), or None for a new run."""
+        """Restore model and optimiser in place: (carry, step, log), or None for a new run."""
         for path in (self.newest, self.previous):
             if not path.exists():
                 continue
