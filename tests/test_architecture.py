@@ -21,7 +21,7 @@ ALLOWED = {
 
 
 def imported(path: Path) -> set[str]:
-    """Parts of the package that a file imports: ``tasks`` for ``from air.tasks.task import ...``."""
+    """Parts of the package that a file imports: ``tasks`` of ``from air.tasks.task import x``."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "air":
@@ -55,4 +55,4 @@ def test_checking_parameters_needs_no_torch() -> None:
 def test_model_and_training_need_few_packages() -> None:
     """A machine with torch, numpy, safetensors and pydantic can train."""
     loaded = modules_after("import air.model.checkpoint, air.training.loop, air.training.evaluate")
-    assert not loaded & {"pandas", "matplotlib", "typer", "ruamel", "tqdm", "dvc", "snakemake"}
+    assert not loaded & {"pandas", "matplotlib", "typer", "ruamel", "dvc", "snakemake"}

@@ -98,10 +98,10 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
+    from air.devices import prepare
     from air.model.checkpoint import save_model
     from air.params import load_params
     from air.tasks.task import load_puzzles
-    from air.devices import prepare
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
     from air.training.state import RunState, code_digest, run_key
@@ -247,10 +247,10 @@ def _measure(
     call: "Callable[[AIR, Puzzles, Params, torch.device], Any]",
 ) -> None:
     """Load a run's model and its test puzzles, measure, write ``output`` into the run's folder."""
+    from air.devices import prepare
     from air.model.checkpoint import load_model
     from air.params import load_params
     from air.tasks.task import load_puzzles
-    from air.devices import prepare
 
     _variant(variant)
     all_params = load_params()
