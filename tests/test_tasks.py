@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from air.files import UserError
 from air.tasks import maze, sudoku
 from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, MazeData
+from air.tasks.registry import load_puzzles
 from air.tasks.sudoku import BLANK, Sudoku, SudokuData
-from air.tasks.task import Puzzles, load_puzzles
+from air.tasks.task import Puzzles
 
 SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 34, 4)]
 

@@ -101,7 +101,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     from air.devices import prepare
     from air.model.checkpoint import save_model
     from air.params import load_params
-    from air.tasks.task import load_puzzles
+    from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
     from air.training.state import RunState, code_digest, run_key
@@ -250,7 +250,7 @@ def _measure(
     from air.devices import prepare
     from air.model.checkpoint import load_model
     from air.params import load_params
-    from air.tasks.task import load_puzzles
+    from air.tasks.registry import load_puzzles
 
     _variant(variant)
     all_params = load_params()

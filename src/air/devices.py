@@ -15,8 +15,8 @@ class ComputeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto takes the first of cuda, mps and cpu that is there"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto takes cuda if it is there, else cpu"
     )
     precision: Literal["float32", "bfloat16", "float64"] = Field(
         "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
@@ -34,16 +34,9 @@ def prepare(compute: ComputeConfig) -> "torch.device":
 
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if compute.device == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
-    if not there[compute.device]:
+    cuda = torch.cuda.is_available()
+    if compute.device == "cuda" and not cuda:
         raise UserError(
-            f"compute.device: {compute.device} was asked for, but this machine has none; "
-            "set it to auto or cpu"
+            "compute.device: cuda was asked for, but this machine has none; set it to auto or cpu"
         )
-    return torch.device(compute.device)
+    return torch.device("cuda" if cuda and compute.device != "cpu" else "cpu")

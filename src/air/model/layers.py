@@ -5,8 +5,8 @@
 Weights are kept in float32 (float64 in float64 runs) and cast to the activations' dtype on use.
 """
 
-import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -140,15 +140,5 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """[B, P, d] -> [B, P, d]."""
         for layer, block in enumerate(self.blocks):
-            see = None if hook is None else _for_layer(hook, layer)
-            h = block(h, rope, see)
+            h = block(h, rope, hook and partial(hook, layer))
         return h
-
-
-def _for_layer(hook: AttentionHook, layer: int) -> Callable[[Tensor, Tensor], None]:
-    return lambda queries, keys: hook(layer, queries, keys)
-
-
-def embedding_std(hidden_size: int) -> float:
-    """Std of the token embedding at the start; embeddings are scaled by sqrt(d) on use."""
-    return 1 / math.sqrt(hidden_size)

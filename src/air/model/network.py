@@ -17,7 +17,6 @@ from air.model.layers import (
     AttentionHook,
     Linear,
     Transformer,
-    embedding_std,
     rope_tables,
     truncated_normal,
     widen,
@@ -87,7 +86,7 @@ class AIR(nn.Module):
         self.attention_lead = self.lead + (1 if token == "prepend" else 0)
 
         random = torch.Generator().manual_seed(seed)
-        std = embedding_std(d)
+        std = d**-0.5  # of the embeddings, which are scaled by sqrt(d) on use
         self.embedding = nn.Parameter(truncated_normal(vocabulary, d, std=std, generator=random))
         self.puzzle_embedding = nn.Parameter(torch.zeros(1, d))
         if config.positions != "rope":

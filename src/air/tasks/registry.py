@@ -1,10 +1,14 @@
-"""The tasks by name, and how one is rebuilt from what a data file says of it."""
+"""The tasks by name, and how a data file becomes puzzles of its task again."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from air.files import UserError, read_tensors
 from air.tasks.maze import Maze
 from air.tasks.sudoku import Sudoku
-from air.tasks.task import Task
+from air.tasks.task import SCHEMA, Puzzles, Task
 
 TASKS: dict[str, type[Sudoku] | type[Maze]] = {"sudoku": Sudoku, "maze": Maze}
 
@@ -13,3 +17,22 @@ def build(spec: dict[str, Any]) -> Task:
     """The task that ``spec`` (:meth:`air.tasks.task.Task.spec`) describes."""
     arguments = dict(spec)
     return TASKS[arguments.pop("name")](**arguments)
+
+
+def load_puzzles(path: Path) -> Puzzles:
+    """Read a split written by :meth:`Puzzles.save`.
+
+    Raises:
+        UserError: the file is missing, damaged, of another schema, or its tokens do not fit.
+    """
+    tensors, header = read_tensors(path, "puzzles")
+    if header.get("schema") != SCHEMA:
+        raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
+    task = build(header["task"])
+    inputs, labels = tensors["inputs"], tensors["labels"]
+    for name, boards in (("inputs", inputs), ("labels", labels)):
+        if boards.ndim != 2 or boards.shape[1] != task.cells or boards.dtype != np.uint8:
+            raise UserError(f"{path}: {name} must be uint8 boards of {task.cells} cells")
+        if boards.size and boards.max() >= len(task.vocabulary):
+            raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
+    return Puzzles(task, inputs, labels, header["seed"])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from air.files import UserError, read_tensors, write_tensors
+from air.files import write_tensors
 from air.tasks.sampling import member_words
 
 PAD = 0  # token 0 of every task: never shown, never supervised
@@ -117,24 +117,3 @@ class Puzzles:
             "look": self.task.look(),
         }
         write_tensors(path, {"inputs": self.inputs, "labels": self.labels}, header)
-
-
-def load_puzzles(path: Path) -> Puzzles:
-    """Read a split written by :meth:`Puzzles.save`.
-
-    Raises:
-        UserError: the file is missing, damaged, of another schema, or its tokens do not fit.
-    """
-    from air.tasks.registry import build
-
-    tensors, header = read_tensors(path, "puzzles")
-    if header.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
-    task = build(header["task"])
-    inputs, labels = tensors["inputs"], tensors["labels"]
-    for name, boards in (("inputs", inputs), ("labels", labels)):
-        if boards.ndim != 2 or boards.shape[1] != task.cells or boards.dtype != np.uint8:
-            raise UserError(f"{path}: {name} must be uint8 boards of {task.cells} cells")
-        if boards.size and boards.max() >= len(task.vocabulary):
-            raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
-    return Puzzles(task, inputs, labels, header["seed"])
