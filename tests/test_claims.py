@@ -18,14 +18,24 @@ class MadeUp(Study):
     def accuracy(self, task: str, variant: str) -> np.ndarray:
         return np.array(self.params[task]["accuracies"].get(variant, []), dtype=float)
 
+    def solved(self, task: str, run: tuple[str, int]) -> float:
+        return float(self.params[task]["solved"])
+
     def probe(self, task: str, name: str) -> dict[tuple[str, int], Any]:
         found: dict[tuple[str, int], Any] = self.params[task]["probes"].get(name, {})
         return found
 
 
-def study(accuracies: dict[str, list[float]] | None = None, **probes: Any) -> Study:
+def study(
+    accuracies: dict[str, list[float]] | None = None, solved: float = 0.5, **probes: Any
+) -> Study:
     accuracies = accuracies or {}
-    section = {"accuracies": accuracies, "variants": list(accuracies), "probes": probes}
+    section = {
+        "accuracies": accuracies,
+        "variants": list(accuracies),
+        "probes": probes,
+        "solved": solved,
+    }
     says = {name: vars(Variant.parse(name)) for name in accuracies}
 
     def read(name: str) -> Any:
@@ -110,7 +120,6 @@ def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> d
     [
         (frozen([-9, -8], [3, 4], 0.5, 0.0), "holds", "fails"),
         (frozen([8, 9], [3, 4], 0.5, 0.0), "fails", "holds"),
-        (frozen([-9, -8], [3, 4], 0.0, 0.0), "inconclusive", "fails"),  # nothing to lose
         (frozen([-9, -8], [3, 4], 0.5, 0.4), "fails", "fails"),
         (frozen([-9, 1], [3, 4], 0.5, 0.0), "inconclusive", "inconclusive"),
     ],
@@ -119,6 +128,18 @@ def test_freezing(measures: dict[str, Any], sudoku: str, maze: str) -> None:
     probed = study(freeze={("Lx_H", 0): measures})
     assert claims.freezing(probed, "sudoku")["verdict"] == sudoku
     assert claims.freezing(probed, "maze")["verdict"] == maze
+
+
+@pytest.mark.parametrize("solved", [0.0, 0.1, float("nan")])
+def test_a_run_that_has_not_learned_decides_nothing(solved: float) -> None:
+    probed = study(
+        solved=solved,
+        rollout={("Lx_H", 0): undecided([0.1, 0.2], [0.0, 0.0])},
+        freeze={("Lx_H", 0): frozen([8, 9], [3, 4], 0.5, 0.0)},
+        attention={("Lx_H", 0): looked([DOWN, DOWN], [DOWN, UP])},
+    )
+    verdicts = claims.judge(probed)
+    assert {verdicts[name]["verdict"] for name in ("C2", "C3", "C5")} == {"inconclusive"}
 
 
 TOKENS = {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW}
@@ -142,7 +163,7 @@ def test_level_tokens(accuracies: dict[str, list[float]], verdict: str) -> None:
     assert claims.level_tokens(study(accuracies), "sudoku")["verdict"] == verdict
 
 
-def looked(near: list[list[float | None]], violations: list[list[float]]) -> dict[str, Any]:
+def looked(near: Any, violations: Any) -> dict[str, Any]:
     def entry(intervals: Any) -> dict[str, Any]:
         return {"mean": [0.0] * len(intervals), "interval": intervals}
 

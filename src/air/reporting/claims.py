@@ -7,7 +7,8 @@ A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
   by that interval, and inconclusive where a group has fewer than ``LEAST_RUNS`` runs.
 - A claim about what one run does inside (C2, C3, C5) is decided in each probed run of Lx_H by
   intervals over puzzles. It holds if it holds in every run, fails if it fails in more than half,
-  and is inconclusive otherwise.
+  and is inconclusive otherwise. A run that solves no more than the share ``LEARNED`` of the test
+  puzzles decides nothing: the claim is about models that have learned their task.
 - A claim about several tasks holds if it holds in all, and fails if it fails in any.
 """
 
@@ -21,6 +22,7 @@ from air.reporting.study import Study
 Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 LEAST_RUNS = 2
 RESAMPLES = 10_000
+LEARNED = 0.1
 PROBED = "Lx_H"  # the paper's default, whose inside it looks at
 
 
@@ -126,7 +128,7 @@ def injection(study: Study, task: str) -> dict[str, Any]:
 def commitment(study: Study, task: str) -> dict[str, Any]:
     """C2: the share of undecided cells, over a whole rollout, in z_H and in z_L."""
     threshold = study.claims["C2"]["committed"]
-    runs, verdicts = {}, []
+    runs = {}
     for seed, measures in _probed(study, task, "rollout").items():
         ends = {state: measures[state]["undecided_overall_interval"] for state in ("z_L", "z_H")}
         if ends["z_H"][1] <= threshold < ends["z_L"][0]:
@@ -135,8 +137,7 @@ def commitment(study: Study, task: str) -> dict[str, Any]:
             verdict = "fails"
         else:
             verdict = "inconclusive"
-        verdicts.append(verdict)
-        runs[f"seed{seed}"] = {"verdict": verdict} | {
+        runs[seed] = {"verdict": verdict} | {
             state: {
                 "undecided": measures[state]["undecided_overall"],
                 "interval": ends[state],
@@ -144,14 +145,14 @@ def commitment(study: Study, task: str) -> dict[str, Any]:
             }
             for state in ("z_L", "z_H")
         }
-    return {"verdict": over_runs(verdicts), **runs}
+    return _over_probed(study, task, runs)
 
 
 def freezing(study: Study, task: str) -> dict[str, Any]:
     """C3: content changes of the moving state, frozen minus normal; accuracy when frozen."""
     directions = study.claims["C3"]["directions"][task]
     failed = study.claims["C3"]["failed"]
-    runs, verdicts = {}, []
+    runs = {}
     for seed, measures in _probed(study, task, "freeze").items():
         entry: dict[str, Any] = {"normal_accuracy": measures["normal"]["z_H"]["exact_accuracy"]}
         parts: list[Verdict] = []
@@ -167,13 +168,8 @@ def freezing(study: Study, task: str) -> dict[str, Any]:
                 "interval": effect["interval"],
                 "exact_accuracy": accuracy,
             }
-        # a model that solves nothing has no accuracy to lose
-        if entry["normal_accuracy"] <= failed:
-            parts.append("inconclusive")
-        entry["verdict"] = over_tasks(parts)
-        verdicts.append(entry["verdict"])
-        runs[f"seed{seed}"] = entry
-    result: dict[str, Any] = {"verdict": over_runs(verdicts), **runs}
+        runs[seed] = {"verdict": over_tasks(parts), **entry}
+    result = _over_probed(study, task, runs)
     figures = study.published["freeze"][task]
     result["published"] = {
         "freeze_H": figures["freeze_H"]["z_L"] - figures["normal"]["z_L"],
@@ -217,7 +213,7 @@ def level_tokens(study: Study, task: str) -> dict[str, Any]:
 
 def locality(study: Study, task: str) -> dict[str, Any]:
     """C5: the neighbourhood contrast on control cells; the violation contrast on adjacent ones."""
-    runs, verdicts = {}, []
+    runs = {}
     for seed, measures in _probed(study, task, "attention").items():
         nearest = next(name for name in measures["control"] if name.startswith("d_"))
         contrast = measures["control"][nearest]
@@ -241,10 +237,8 @@ def locality(study: Study, task: str) -> dict[str, Any]:
             elif last == "fails":
                 routing = "fails"
             verdict = over_tasks([verdict, routing])
-        entry["verdict"] = verdict
-        verdicts.append(verdict)
-        runs[f"seed{seed}"] = entry
-    result: dict[str, Any] = {"verdict": over_runs(verdicts), **runs}
+        runs[seed] = {"verdict": verdict, **entry}
+    result = _over_probed(study, task, runs)
     figures = study.published["attention"].get(task)
     if figures:
         result["published"] = [mean for mean, _ in figures["control"]["d_nbr"]]
@@ -302,6 +296,19 @@ def _probed(study: Study, task: str, probe: str) -> dict[int, dict[str, Any]]:
     """The probe's measures of the default variant, by seed."""
     found = study.probe(task, probe)
     return {seed: measures for (variant, seed), measures in found.items() if variant == PROBED}
+
+
+def _over_probed(study: Study, task: str, runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """The verdict over probed runs, and the runs' entries, each with the share it solves."""
+    entries: dict[str, Any] = {}
+    for seed, entry in runs.items():
+        solved = study.solved(task, (PROBED, seed))
+        if not solved > LEARNED:
+            entry = entry | {"verdict": "inconclusive"}
+        share = round(solved, 6) if solved == solved else None
+        entries[f"seed{seed}"] = {**entry, "solved": share}
+    verdicts = [entry["verdict"] for entry in entries.values()]
+    return {"verdict": over_runs(verdicts), **entries}
 
 
 def _sign(ends: list[float | None]) -> Verdict:

@@ -56,6 +56,12 @@ class Study:
         runs = self.runs(task)
         return np.asarray(runs.loc[runs["variant"] == variant, "exact_accuracy"], dtype=float)
 
+    def solved(self, task: str, run: Run) -> float:
+        """Exact accuracy of one run; NaN if it has not been evaluated."""
+        runs = self.runs(task)
+        found = runs.loc[(runs["variant"] == run[0]) & (runs["seed"] == run[1]), "exact_accuracy"]
+        return float(found.iloc[0]) if len(found) else float("nan")
+
     def probe(self, task: str, name: str) -> dict[Run, dict[str, Any]]:
         """The measures of a probe (rollout, freeze, attention), by run."""
         return self._measures(task, self.params[task]["probes"][name], name)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from air import paths
 from air.files import read_json
+from air.reporting.claims import LEARNED
 from air.reporting.figures import Shown, missing
 from air.reporting.study import TASKS, Study
 
@@ -33,9 +34,19 @@ def claims(study: Study) -> Shown:
 
 
 def evidence(claim: str, found: dict[str, Any]) -> str:
-    """One sentence with the figures behind a verdict on one task."""
+    """The figures behind a verdict on one task, in a sentence or two."""
     if found["verdict"] == "not run":
         return "The runs it needs are not part of this study."
+    unlearned = [
+        f"{run.capitalize()} solves {_percent(entry['solved'])} of the test puzzles: too few to "
+        "say what a model does that has learned its task."
+        for run, entry in _by_run(found)
+        if not (entry["solved"] or 0) > LEARNED
+    ]
+    return " ".join([_figures(claim, found), *unlearned])
+
+
+def _figures(claim: str, found: dict[str, Any]) -> str:
     match claim:
         case "C1":
             ours, others = found["asymmetric"], found["symmetric"]
