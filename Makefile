@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study test test-slow lint format lock clean
+.PHONY: study test test-slow lint format lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
@@ -49,6 +49,3 @@ lock:
 	rm -rf .venv-lock
 	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > environment.tmp
 	mv environment.tmp environment.yml
-
-clean:
-	rm -rf .venv results data reports/html reports/claims.json logs .resume .snakemake

@@ -13,6 +13,10 @@ rule all:
     default_target: True
     input:
         pages=PAGES,
+        claims="reports/claims.json",
+        runs=outputs_of_runs,
+        params="results/params.json",
+        data=DATA,
 
 
 onstart:

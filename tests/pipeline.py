@@ -28,7 +28,8 @@ def scratch(folder: Path, params: str | None = None) -> Path:
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
+    made = ("results/", "dvc.lock", "reports/claims.json")  # a scratch copy makes its own
+    for name in (name for name in listed if name and not name.startswith(made)):
         source, target = ROOT / name, folder / name
         if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_the_study_is_whole(finished: Path) -> None:
     logs = list((finished / "logs").rglob("*.log"))
     assert len(logs) == len(dvc_stages(finished))
     assert len(list((finished / "logs/benchmark").rglob("*.tsv"))) == len(logs)
+    assert [path for path in logs if not path.read_text()] == []  # every stage has really run
     assert not list((finished / ".resume").glob("*"))
 
 
@@ -99,6 +101,33 @@ def test_nothing_is_done_twice(finished: Path) -> None:
     said = run(finished, "dvc", "repro")
     assert "Running stage" not in said
     assert "up to date" in said
+
+
+def test_what_is_deleted_comes_back_without_training(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("deleted") / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    shutil.rmtree(folder / "logs")
+    shutil.rmtree(folder / "data")
+    (folder / "results/maze/Lx_H/seed0/model.safetensors").unlink()
+    (folder / "results/sudoku/Lx_H/seed0/freeze.json").unlink()
+    run(folder, *SNAKEMAKE)
+    assert results(folder) == results(finished)
+    assert not [path for path in (folder / "logs").rglob("*.log") if "steps" in path.read_text()]
+
+
+def test_a_model_of_another_run_is_refused(restored: Path) -> None:
+    folder = restored / "results/sudoku"
+    theirs = (folder / "Lx_H/seed0/model.safetensors").read_bytes()
+    (folder / "Lx_H/seed0/model.safetensors").write_bytes(
+        (folder / "Lx_Hx/seed0/model.safetensors").read_bytes()
+    )
+    main = "from air.cli import main; main()"
+    ended = call(restored, sys.executable, "-c", main, "evaluate", "sudoku", "Lx_H")
+    (folder / "Lx_H/seed0/model.safetensors").write_bytes(theirs)
+    assert ended.returncode == 2
+    assert "holds the model of ('sudoku', 'Lx_Hx', 0)" in ended.stderr
 
 
 def test_both_engines_make_the_same_bytes(

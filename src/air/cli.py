@@ -27,7 +27,9 @@ app = typer.Typer(
 )
 
 Task = Annotated[Literal["sudoku", "maze"], typer.Argument(help="which task")]
-VariantName = Annotated[str, typer.Argument(help="a variant: `air variants` lists them")]
+VariantName = Annotated[
+    str, typer.Argument(help="a variant: one that `air variants` lists, or a name such as L3x_H")
+]
 Seed = Annotated[int, typer.Option(help="which training run", min=0)]
 
 
@@ -61,7 +63,7 @@ def check() -> None:
 
 @app.command(epilog="Example: air variants")
 def variants() -> None:
-    """List the paper's 16 variants: what sets them apart, and their size."""
+    """List the paper's 16 variants and what sets them apart."""
     from air.model.variants import PUBLISHED, Variant
 
     rows = [("variant", "says", "n_L", "n_H", "operator", "level token", "networks")]
@@ -226,6 +228,7 @@ def report(
     """Run a notebook and render it: reports/html/NOTEBOOK.html."""
     from air.reporting.pages import render
 
+    notebook = notebook.removesuffix(".ipynb")
     render(paths.notebook(notebook), paths.page(notebook))
     print(f"{paths.page(notebook)} written")
 
@@ -256,10 +259,17 @@ def _measure(
     all_params = load_params()
     puzzles = load_puzzles(paths.data(task, "test"))
     folder = paths.run(task, variant, seed)
-    model = load_model(folder / "model.safetensors")
+    path = folder / "model.safetensors"
+    model = load_model(path)
+    is_of = (model.origin.get("task"), model.variant.name, model.origin.get("seed"))
+    if is_of != (task, variant, seed):
+        raise UserError(
+            f"{path}: holds the model of {is_of}, not of {(task, variant, seed)}; "
+            "delete it and run again"
+        )
     if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
         raise UserError(
-            f"{folder}/model.safetensors: trained on boards of {model.cells} cells, but "
+            f"{path}: trained on boards of {model.cells} cells, but "
             f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; train it again"
         )
     device = prepare(all_params.compute)

@@ -80,7 +80,9 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+        raise UserError(
+            f"{path}: not a readable safetensors file ({error}); delete it and run again"
+        ) from None
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     return tensors, header

@@ -31,6 +31,11 @@ shell.prefix(
 THREADS = PARAMS.compute.threads
 NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb"))
 PAGES = expand("reports/html/{notebook}.html", notebook=NOTEBOOKS)
+DATA = expand(
+    "data/{task}/{file}",
+    task=TASKS,
+    file=["train.safetensors", "test.safetensors", "statistics.json"],
+)
 RUN = "results/{task}/{variant}/seed{seed}"
 
 
@@ -54,12 +59,18 @@ def repro():
     DVC knows by hash whether there is anything to do, and restores what it has made before. With a
     remote it is asked twice: pulling, it takes a stage for restored even if a file is missing that
     is kept in git and not in the remote. (Rules mark such files with `update`, so that Snakemake
-    does not delete them before the job.) The output is shown and kept; tee outlives Ctrl-C, so that
-    the last words are too.
+    does not delete them before the job.)
+
+    A clone that has made nothing yet and has no remote makes everything itself, by force: numbers
+    that came with git are to be rebuilt, not believed. The output is shown and kept; tee outlives
+    Ctrl-C, so that the last words are too.
     """
-    call = "dvc --wait-for-lock repro --quiet --single-item {pull}'{{params.stage}}'"
-    calls = [call.format(pull="--pull ")] if has_remote() else []
-    return f"( {' && '.join([*calls, call.format(pull='')])} ) 2>&1 | tee -i '{{log}}'"
+    call = "dvc --wait-for-lock repro --quiet {option}--single-item '{{params.stage}}'"
+    if has_remote():
+        calls = [call.format(option="--pull "), call.format(option="")]
+    else:
+        calls = [call.format(option="" if Path(".dvc/cache/runs").exists() else "--force ")]
+    return f"( {' && '.join(calls)} ) 2>&1 | tee -i '{{log}}'"
 
 
 REPRO = repro()

@@ -24,11 +24,7 @@ rule report:
         claims="reports/claims.json",
         runs=outputs_of_runs,
         params="results/params.json",
-        data=expand(
-            "data/{task}/{file}",
-            task=TASKS,
-            file=["train.safetensors", "test.safetensors", "statistics.json"],
-        ),
+        data=DATA,
         texts=["reports/claims.yaml", "reports/paper.yaml"],
         code=code("reporting"),
     output:

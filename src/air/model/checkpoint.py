@@ -37,6 +37,8 @@ def save_model(model: AIR, path: Path, origin: dict[str, Any]) -> None:
 def load_model(path: Path) -> AIR:
     """Rebuild the model that ``path`` holds, in evaluation mode, on the CPU.
 
+    ``model.origin`` is what :func:`save_model` was told.
+
     Raises:
         UserError: not a model file, of another schema, or its tensors are not the model's.
     """
@@ -64,4 +66,5 @@ def load_model(path: Path) -> AIR:
                 f"{tuple(expected[name].shape)}"
             )
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    model.origin = header["origin"]
     return model.eval()

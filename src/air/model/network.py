@@ -6,7 +6,8 @@ A segment is, H_cycles times, L_cycles L-updates and one H-update. Training, eva
 probe call :meth:`AIR.segment`; nothing else updates a state.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,7 @@ class AIR(nn.Module):
     prepend_no_strip, the level token before that), then the content.
     """
 
+    origin: Mapping[str, Any]  # of a model read from a file: how it came to be
     H_init: Tensor
     L_init: Tensor
     cos: Tensor

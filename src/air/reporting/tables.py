@@ -78,9 +78,8 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
             )
         case "C5":
             return " ".join(
-                f"{run}: contrast per layer "
-                + ", ".join("-" if mean is None else f"{mean:+.3f}" for mean in entry["mean"])
-                + "."
+                f"{run}: contrast per layer {_layers(entry)}"
+                + (f", on violations {_layers(entry['d_viol'])}." if "d_viol" in entry else ".")
                 for run, entry in _by_run(found)
             )
         case _:
@@ -190,6 +189,10 @@ def _interval(found: dict[str, Any]) -> str:
 def _published(found: dict[str, Any]) -> str:
     published = found.get("published")
     return f" (published {100 * published:+.1f})" if published is not None else ""
+
+
+def _layers(contrast: dict[str, Any]) -> str:
+    return " and ".join("-" if mean is None else f"{mean:+.3f}" for mean in contrast["mean"])
 
 
 def _signed(effect: dict[str, Any]) -> str:

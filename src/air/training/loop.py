@@ -3,6 +3,7 @@
 import csv
 import io
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -135,6 +136,7 @@ def train(
         rows = log["rows"]
         averages.sums = torch.tensor(log["sums"], dtype=torch.float64, device=device)
         averages.steps = log["steps"]
+        print(f"{label}: going on from step {begin} of {config.steps}", file=sys.stderr)
 
     def save(step: int) -> None:
         log = {"rows": rows, "sums": averages.sums.tolist(), "steps": averages.steps}
