@@ -54,5 +54,5 @@ def test_checking_parameters_needs_no_torch() -> None:
 
 def test_model_and_training_need_few_packages() -> None:
     """A machine with torch, numpy, safetensors and pydantic can train."""
-    loaded = modules_after("import air.model.checkpoint, air.training.loop, air.training.evaluate")
+    loaded = modules_after("import air.checkpoint, air.training.loop, air.training.evaluate")
     assert not loaded & {"pandas", "matplotlib", "typer", "ruamel", "dvc", "snakemake"}

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -63,19 +64,48 @@ def check() -> None:
 
 @app.command(epilog="Example: air variants")
 def variants() -> None:
-    """List the paper's 16 variants and what sets them apart."""
+    """List the paper's 16 variants, what sets them apart, and their parameters at its sizes."""
+    from air.model.config import ModelConfig
+    from air.model.network import count_parameters
     from air.model.variants import PUBLISHED, Variant
 
-    rows = [("variant", "says", "n_L", "n_H", "operator", "level token", "networks")]
+    rows = [("variant", "says", "n_L", "n_H", "operator", "level token", "networks", "parameters")]
     for name in PUBLISHED:
         v = Variant.parse(name)
         networks = "two" if v.two_networks else "one"
-        rows.append((name, v.says, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks))
+        total = f"{count_parameters(ModelConfig(), v, vocabulary=11, cells=81):,}"
+        rows.append(
+            (name, v.says, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks, total)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print(
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+@app.command(
+    epilog="Example: air import-checkpoint checkpoints/step_26041 "
+    "--output results/sudoku/Lx_H/seed0/model.safetensors, then: air evaluate sudoku Lx_H"
+)
+def import_checkpoint(
+    path: Annotated[Path, typer.Argument(help="a step_N file; all_config.yaml lies beside it")],
+    output: Annotated[
+        Path | None, typer.Option(help="[default: model.safetensors beside PATH]")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="if arch.name does not say it")] = None,
+    cells: Annotated[
+        int | None, typer.Option(help="cells of a board, if not 81 (Sudoku) or 900 (Maze)", min=1)
+    ] = None,
+) -> None:
+    """Rewrite a checkpoint of the authors' implementation as our model.safetensors."""
+    from air.checkpoint import save_model
+    from air.published import import_checkpoint as read
+
+    model, origin = read(path, variant, cells)
+    target = output or path.with_name("model.safetensors")
+    save_model(model, target, origin)
+    print(f"{target} written: {model.variant.name}, boards of {model.cells} cells")
 
 
 @app.command(epilog="Example: air data sudoku")
@@ -100,8 +130,8 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
+    from air.checkpoint import save_model
     from air.devices import prepare
-    from air.model.checkpoint import save_model
     from air.params import load_params
     from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
@@ -250,8 +280,8 @@ def _measure(
     call: "Callable[[AIR, Puzzles, Params, torch.device], Any]",
 ) -> None:
     """Load a run's model and its test puzzles, measure, write ``output`` into the run's folder."""
+    from air.checkpoint import load_model
     from air.devices import prepare
-    from air.model.checkpoint import load_model
     from air.params import load_params
     from air.tasks.registry import load_puzzles
 

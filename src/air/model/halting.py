@@ -15,6 +15,8 @@ from air.model.network import AIR
 
 PADDING = 0  # the token of cells that no task shows or supervises
 IGNORED = -100  # label of a cell that is not supervised
+# Each summed over slots and divided by B; total = lm + (q_halt + q_continue) / 2.
+LOSSES = ("total", "lm", "q_halt", "q_continue")
 
 
 def tensors(inputs: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -36,20 +38,10 @@ class Carry:
 
 
 @dataclass
-class StepLosses:
-    """Each summed over slots and divided by B; total = lm + (q_halt + q_continue) / 2."""
-
-    total: Tensor
-    lm: Tensor
-    q_halt: Tensor
-    q_continue: Tensor
-
-
-@dataclass
 class Outcome:
-    """What a step gives besides its losses, per slot [B]: before the slot is refilled."""
+    """What a step gives: losses, and per slot [B], before it is refilled, how its puzzle stands."""
 
-    losses: StepLosses
+    losses: Tensor  # [4], see LOSSES; backward from the first
     halted: Tensor
     steps: Tensor
     solved: Tensor  # every supervised cell right (True if there is none)
@@ -123,11 +115,10 @@ def training_step(
         solved = right == counted
 
     cells = counted.clamp(min=1)
+    bce = F.binary_cross_entropy_with_logits
     lm = (stablemax_cross_entropy(logits, carry.labels) / cells[:, None]).sum()
-    halt = F.binary_cross_entropy_with_logits(q_halt, solved.to(q_halt.dtype), reduction="sum")
-    cont = F.binary_cross_entropy_with_logits(q_continue, target, reduction="sum")
-    batch = len(inputs)
-    total = (lm + 0.5 * (halt + cont)) / batch
-    losses = StepLosses(total, lm / batch, halt / batch, cont / batch)
+    halt = bce(q_halt, solved.to(q_halt.dtype), reduction="sum")
+    cont = bce(q_continue, target, reduction="sum")
+    losses = torch.stack([lm + 0.5 * (halt + cont), lm, halt, cont]) / len(inputs)
     after = Carry(z_L.detach(), z_H.detach(), carry.inputs, carry.labels, steps, halted)
     return after, Outcome(losses, halted, steps, solved, right / cells, target)

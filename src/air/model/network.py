@@ -24,6 +24,8 @@ from air.model.layers import (
 )
 from air.model.variants import Variant
 
+ROOT_HALF = 0.707106781  # 1 / sqrt(2) with the nine digits of the authors' implementation
+
 Level = Literal["L", "H"]
 Precision = Literal["float32", "bfloat16", "float64"]
 
@@ -122,7 +124,7 @@ class AIR(nn.Module):
         slot = self.puzzle_embedding.to(self.dtype).expand(len(inputs), 1, -1)
         x = torch.cat([slot, x], dim=1)
         if self.config.positions != "rope":  # the sum of two, scaled back to the variance of one
-            x = (x + self.position_embedding.to(self.dtype)) * 0.5**0.5
+            x = (x + self.position_embedding.to(self.dtype)) * ROOT_HALF
         x = x * self.config.hidden_size**0.5
         return F.pad(x, (0, 0, self.lead - 1, 0))  # prepend_no_strip: x is zero at the level token
 
@@ -223,3 +225,10 @@ class AIR(nn.Module):
     def updates_per_segment(self) -> int:
         """Number of sub-steps of a segment: H_cycles (L_cycles + 1)."""
         return self.config.H_cycles * (self.config.L_cycles + 1)
+
+
+def count_parameters(config: ModelConfig, variant: Variant, vocabulary: int, cells: int) -> int:
+    """Trained numbers of a model, counted without making it."""
+    with torch.device("meta"):
+        model = AIR(config, variant, vocabulary, cells)
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -70,19 +70,9 @@ class Averages:
 
     @torch.no_grad()
     def add(self, outcome: Outcome) -> None:
-        losses, done = outcome.losses, outcome.halted.double()
-        self.sums += torch.stack(
-            [
-                losses.total.double(),
-                losses.lm.double(),
-                losses.q_halt.double(),
-                losses.q_continue.double(),
-                (done * outcome.solved).sum(),
-                (done * outcome.cell_accuracy).sum(),
-                (done * outcome.steps).sum(),
-                done.sum(),
-            ]
-        )
+        per_slot = [outcome.solved, outcome.cell_accuracy, outcome.steps, outcome.halted]
+        halted = torch.stack([value.double() for value in per_slot]) * outcome.halted
+        self.sums += torch.cat([outcome.losses.double(), halted.sum(dim=1)])
         self.steps += 1
 
     def row(self, step: int, lr: float) -> Row:
@@ -155,7 +145,7 @@ def train(
                 config.batch_size, run.model.max_segments, config.exploration, run.seed, step
             )
             carry, outcome = training_step(model, carry, *offer(step), least.to(device))
-            outcome.losses.total.backward()
+            outcome.losses[0].backward()
             optimizer.step()
             puzzle_optimizer.step()
             model.zero_grad(set_to_none=True)

@@ -1,0 +1,201 @@
+"""The authors' implementation in our terms: sizes, names of tensors, checkpoints.
+
+A checkpoint is a ``torch.save``d state dict called ``step_N``; ``all_config.yaml`` beside it says,
+in ``arch``, what model it is of.
+"""
+
+import hashlib
+import pickle
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from torch import Tensor
+
+from air.files import UserError
+from air.model.config import ModelConfig
+from air.model.network import AIR
+from air.model.variants import PUBLISHED, Variant
+
+# (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
+BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
+
+_NAMES = (
+    (r"^(f|L)_level\.", "stacks.0."),
+    (r"^H_level\.", "stacks.1."),
+    (r"\.layers\.", ".blocks."),
+    ("self_attn.qkv_proj", "attention.qkv"),
+    ("self_attn.o_proj", "attention.out"),
+    ("mlp.gate_up_proj", "swiglu.gate_up"),
+    ("mlp.down_proj", "swiglu.down"),
+    ("embed_tokens.embedding_weight", "embedding"),
+    ("embed_pos.embedding_weight", "position_embedding"),
+    ("puzzle_emb.weights", "puzzle_embedding"),
+    (r"^g_input\.", "operator."),
+    (r"^input_token_", "level_tokens."),
+)
+
+
+def our_name(theirs: str) -> str:
+    """What we call a tensor of the authors' model."""
+    for pattern, ours in _NAMES:
+        theirs = re.sub(pattern, ours, theirs)
+    return theirs
+
+
+def model_config(arch: Mapping[str, Any], names: Iterable[str]) -> ModelConfig:
+    """The sizes that ``arch`` states; the depth is counted in the tensors' ``names``.
+
+    Raises:
+        KeyError, ValueError: something is missing or not allowed.
+    """
+    blocks = [int(n) for name in names for n in re.findall(r"_level\.layers\.(\d+)\.", name)]
+    return ModelConfig(
+        layers=1 + max(blocks),
+        hidden_size=arch["hidden_size"],
+        heads=arch["num_heads"],
+        expansion=float(arch["expansion"]),
+        positions=arch["pos_encodings"],
+        H_cycles=arch["H_cycles"],
+        L_cycles=arch["L_cycles"],
+        max_segments=arch["halt_max_steps"],
+    )
+
+
+def variant_named(arch_name: str) -> str | None:
+    """Which of the 16 names stands, as a word of its own, in a model class's path; else None."""
+    found = [
+        name
+        for name in PUBLISHED
+        if re.search(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", arch_name)
+    ]
+    return max(found, key=lambda name: (name != "hrm", len(name)), default=None)
+
+
+def import_checkpoint(
+    path: Path, variant: str | None = None, cells: int | None = None
+) -> tuple[AIR, dict[str, Any]]:
+    """Read a checkpoint of the authors' implementation: our model and where it came from.
+
+    Args:
+        path: the ``step_N`` file; ``all_config.yaml`` lies beside it.
+        variant: of which variant it is, if ``arch.name`` does not say.
+        cells: of the board, if neither the tensors nor the vocabulary say.
+
+    Raises:
+        UserError: a file is missing or damaged, carries code, or is not of that model.
+    """
+    tensors = {
+        re.sub(r"^(_orig_mod\.)?(model\.)?(inner\.)?", "", name): tensor
+        for name, tensor in _read_state(path).items()
+    }
+    config_path = path.with_name("all_config.yaml")
+    arch, everything = _read_arch(config_path)
+    named = variant or variant_named(str(arch.get("name")))
+    if named is None:
+        raise UserError(
+            f"{config_path}: arch.name {arch.get('name')!r} names none of the 16 variants; "
+            f"say which it is with --variant ({', '.join(PUBLISHED)})"
+        )
+    try:
+        parsed = Variant.parse(named)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    embedding = tensors.get("embed_tokens.embedding_weight")
+    if embedding is None or embedding.ndim != 2:
+        raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
+    task, usual = BOARDS.get(len(embedding), (None, None))
+    if "embed_pos.embedding_weight" in tensors:
+        usual = len(tensors["embed_pos.embedding_weight"]) - 1
+    cells = cells or usual
+    if cells is None:
+        raise UserError(
+            f"{path}: its vocabulary of {len(embedding)} tokens does not tell the size of the "
+            "board; say it with --cells"
+        )
+    try:
+        config = model_config(arch, tensors)
+        precision = arch.get("forward_dtype", "bfloat16")
+        model = AIR(config, parsed, len(embedding), cells, precision)
+    except KeyError as error:
+        raise UserError(f"{config_path}: arch has no key {error.args[0]}") from None
+    except (TypeError, ValueError, AttributeError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
+    fill(model, tensors, path)
+    origin = {
+        "task": task,
+        "seed": everything.get("seed", 0),
+        "imported": {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "arch": str(arch.get("name")),
+        },
+    }
+    return model.eval(), origin
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give the step_N file of a checkpoint")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if any(said in str(error) for said in ("blocked", "Unsupported global", "Trying to")):
+            raise UserError(
+                f"{path}: holds more than tensors (a pickle may run code when it is opened), "
+                "so it was not opened; save the state dict alone"
+            ) from None
+        raise UserError(f"{path}: not a file written by torch.save, or truncated") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError):
+        raise UserError(f"{path}: not a file written by torch.save, or truncated") from None
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise UserError(f"{path}: not a state dict: it must map names to tensors")
+    return dict(state)
+
+
+def _read_arch(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        content = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: there is no such file; it belongs beside the checkpoint"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("arch"), dict):
+        raise UserError(f"{path}: has no section arch")
+    return content["arch"], content
+
+
+def fill(model: AIR, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put ``tensors``, under their names, into ``model``."""
+    state = model.state_dict()
+    theirs = {our_name(name): name for name in tensors}
+    surplus = [name for ours, name in theirs.items() if ours not in state]
+    missing = [name for name in state if name not in theirs]
+    if surplus or missing:
+        said = [f"surplus: {', '.join(surplus)}"] if surplus else []
+        said += [f"missing (by our names): {', '.join(missing)}"] if missing else []
+        raise UserError(f"{path}: not the tensors of {model.variant.name}: {'; '.join(said)}")
+    for ours, name in theirs.items():
+        tensor, shape = tensors[name], state[ours].shape
+        # some of theirs have leading dimensions of size 1, such as a level token's [1, 1, d]
+        if tensor.shape[-len(shape) :] != shape or tensor.numel() != shape.numel():
+            raise UserError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, but the model's is {tuple(shape)}"
+            )
+        if not tensor.isfinite().all():
+            raise UserError(f"{path}: {name} holds values that are not finite")
+        state[ours] = tensor.reshape(shape).to(state[ours].dtype)
+    model.load_state_dict(state)

@@ -1,0 +1,194 @@
+"""Checkpoints of the authors' implementation, in the format its training writes."""
+
+import json
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from torch import Tensor
+from typer.testing import CliRunner
+
+import air
+from air.cli import app
+from air.files import UserError
+from air.model.variants import PUBLISHED
+from air.published import import_checkpoint, variant_named
+from tests.golden_vectors import FOLDER, read
+from tests.test_golden import VARIANTS, distance
+
+
+def weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a reference file under the authors' names, and its sizes."""
+    own, metadata = read(path)
+    tensors = {**read(path.with_name("Lx_H.safetensors"))[0], **own}
+    found = {
+        name.removeprefix("weights/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("weights/")
+    }
+    if path.stem == "hrm":
+        found = {name: tensor for name, tensor in found.items() if not name.startswith("f_level")}
+    return found, json.loads(metadata["config"])
+
+
+def write_checkpoint(
+    folder: Path,
+    state: dict[str, Any],
+    arch: dict[str, Any],
+    prefix: str = "_orig_mod.model.inner.",
+) -> Path:
+    """A checkpoint folder as the published training leaves it; the path of its step_N."""
+    folder.mkdir(exist_ok=True)
+    config = {"arch": arch, "seed": 3, "lr": 1e-4, "data_path": "data/maze", "epochs": 20000}
+    YAML(typ="safe").dump(config, folder / "all_config.yaml")
+    path = folder / "step_26041"
+    torch.save(OrderedDict((prefix + name, tensor) for name, tensor in state.items()), path)
+    return path
+
+
+def arch_of(sizes: dict[str, Any], name: str) -> dict[str, Any]:
+    given = {"vocab_size", "seq_len", "batch_size", "num_puzzle_identifiers"}  # not in their file
+    kept = {key: value for key, value in sizes.items() if key not in given}
+    return {"name": f"hrm.{name}_act_v1@AIR_ACTV1", "loss": {"name": "losses@ACTLossHead"}, **kept}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    state, sizes = weights(FOLDER / "Lx_H.safetensors")
+    return write_checkpoint(tmp_path / "c", state, arch_of(sizes, "Lx_H"))
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("prefix", ["_orig_mod.model.inner.", "model.inner."])
+def test_a_checkpoint_becomes_our_model(path: Path, prefix: str, tmp_path: Path) -> None:
+    """Imported, written and loaded again, it says what the authors' model says."""
+    state, sizes = weights(path)
+    arch = arch_of(sizes, path.stem)
+    step = write_checkpoint(tmp_path / "c", state, arch, prefix)
+    ended = CliRunner().invoke(app, ["import-checkpoint", str(step), "--cells", "16"])
+    assert ended.exit_code == 0, ended.output
+    model = air.load(step.with_name("model.safetensors"))
+    assert model.variant.name == path.stem
+    assert model.origin["seed"] == 3
+    golden = {**read(path.with_name("Lx_H.safetensors"))[0], **read(path)[0]}
+    with torch.no_grad():
+        inputs = golden["batch/inputs"].long()
+        _, z_H = model.segment(model.embed(inputs), *model.fresh_states(len(inputs)))
+        assert distance(model.heads(z_H).logits, golden["eval/segment0/logits"]) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("arch_name", "variant"),
+    [
+        ("hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1", "hrm"),
+        ("hrm.L2x_Hx@HierarchicalReasoningModel_ACTV1", "L2x_Hx"),
+        ("hrm.hrm_Lx_H2x_act_v1@AIR", "Lx_H2x"),
+        ("models.level_token_prepend_no_strip@AIR", "level_token_prepend_no_strip"),
+        ("models.transformer@Model", None),
+    ],
+)
+def test_the_variant_is_read_from_the_architecture(arch_name: str, variant: str | None) -> None:
+    assert variant_named(arch_name) == variant
+
+
+def test_every_variant_is_found_by_its_name() -> None:
+    assert [variant_named(f"hrm.{name}@Model") for name in PUBLISHED] == list(PUBLISHED)
+
+
+def refused(path: Path, *options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        import_checkpoint(path, *options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+class Payload:
+    """A pickle of this runs a command when it is opened without care."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_a_pickle_with_code_is_refused_unopened(checkpoint: Path, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    torch.save({"model.inner.lm_head.weight": Payload(f"touch {witness}")}, checkpoint)
+    assert "may run code" in refused(checkpoint, None, 16)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused(checkpoint: Path, share: float) -> None:
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(len(content) * share)])
+    assert "step_26041: not a file written by torch.save, or truncated" in refused(checkpoint)
+
+
+def test_other_files_are_refused(checkpoint: Path) -> None:
+    checkpoint.write_text("weights, honestly\n" * 99)
+    assert "not a file written by torch.save" in refused(checkpoint)
+    torch.save([torch.zeros(1)], checkpoint)
+    assert "not a state dict" in refused(checkpoint)
+    assert "no such file" in refused(checkpoint.with_name("step_1"))
+
+
+def test_missing_and_surplus_tensors_are_named(tmp_path: Path) -> None:
+    state, sizes = weights(FOLDER / "Lx_H.safetensors")
+    arch = arch_of(sizes, "Lx_H")
+    lacking = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
+    said = refused(write_checkpoint(tmp_path / "a", lacking, arch), None, 16)
+    assert "missing" in said
+    assert "lm_head.weight" in said
+    more = {**state, "extra.weight": torch.ones(2)}
+    said = refused(write_checkpoint(tmp_path / "b", more, arch), None, 16)
+    assert "surplus: extra.weight" in said
+    wrong = {**state, "lm_head.weight": torch.ones(7, 32)}
+    said = refused(write_checkpoint(tmp_path / "c", wrong, arch), None, 16)
+    assert "lm_head.weight has shape (7, 32)" in said
+    ill = {**state, "lm_head.weight": torch.full((6, 32), float("nan"))}
+    assert "not finite" in refused(write_checkpoint(tmp_path / "d", ill, arch), None, 16)
+
+
+def test_a_checkpoint_of_another_variant_is_refused(checkpoint: Path) -> None:
+    said = refused(checkpoint, "hrm", 16)
+    assert "missing" in said
+    assert "stacks.1" in said
+    assert "is not a variant" in refused(checkpoint, "Lx_Q", 16)
+
+
+def test_what_the_configuration_lacks_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    state, sizes = weights(FOLDER / "Lx_H.safetensors")
+    arch = arch_of(sizes, "Lx_H")
+    without = {key: value for key, value in arch.items() if key != "num_heads"}
+    assert "num_heads" in refused(write_checkpoint(tmp_path / "a", state, without), None, 16)
+    unknown = {**arch, "name": "models.transformer@Model"}
+    assert "--variant" in refused(write_checkpoint(tmp_path / "b", state, unknown), None, 16)
+    odd = {**arch, "pos_encodings": "alibi"}
+    assert "all_config.yaml: arch" in refused(
+        write_checkpoint(tmp_path / "c", state, odd), None, 16
+    )
+    config = checkpoint.with_name("all_config.yaml")
+    config.write_text("arch: [")
+    assert "all_config.yaml: not YAML" in refused(checkpoint)
+    config.write_text("seed: 1")
+    assert "no section arch" in refused(checkpoint)
+    config.unlink()
+    assert "all_config.yaml: there is no such file" in refused(checkpoint)
+
+
+def test_boards_of_the_paper_need_no_size(tmp_path: Path) -> None:
+    """Six tokens are the Maze's: 900 cells, unless said otherwise."""
+    state, sizes = weights(FOLDER / "Lx_H.safetensors")
+    model, origin = import_checkpoint(
+        write_checkpoint(tmp_path / "a", state, arch_of(sizes, "Lx_H"))
+    )
+    assert (model.cells, origin["task"]) == (900, "maze")
+    wide = {**state, "embed_tokens.embedding_weight": torch.zeros(9, 32)}
+    said = refused(write_checkpoint(tmp_path / "b", wide, arch_of(sizes, "Lx_H")))
+    assert "--cells" in said
