@@ -11,6 +11,7 @@ from torch import Tensor
 
 from air.checkpoint import load_model, save_model
 from air.files import UserError, read_tensors, write_tensors
+from air.model import kernels
 from air.model.config import ModelConfig
 from air.model.halting import IGNORED, fresh_carry, stablemax_cross_entropy, training_step
 from air.model.layers import truncated_normal
@@ -134,6 +135,35 @@ def test_bfloat16_stays_near_float32(small_model: ModelConfig) -> None:
         assert all(p.dtype == torch.float32 for p in model.parameters())
     distance = (logits["float32"] - logits["bfloat16"]).abs().max() / logits["float32"].abs().max()
     assert 0 < distance < 0.05
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize("positions", [7, 37, 60])
+def test_kernels_compute_their_formulas(precision: str, bound: float, positions: int) -> None:
+    """Values and gradients, against PyTorch's own in float64."""
+    random = torch.Generator().manual_seed(positions)
+    dtype = getattr(torch, precision)
+
+    def drawn(*shape: int) -> tuple[Tensor, Tensor]:
+        exact = torch.randn(*shape, generator=random).to(dtype).double()
+        return exact.to(dtype).requires_grad_(), exact.requires_grad_()
+
+    ours, theirs = zip(*(drawn(2, 3, positions, 16) for _ in range(3)), strict=True)
+    pairs = [(kernels.attention(*ours), torch.nn.functional.scaled_dot_product_attention(*theirs))]
+    (x, exact_x), (weight, exact_weight) = drawn(2, positions, 16), drawn(24, 16)
+    pairs.append((kernels.linear(x, weight), exact_x @ exact_weight.T))
+    for got, expected in pairs:
+        assert relative(got, expected) < bound
+        (got * got.detach()).sum().backward()
+        (expected * expected.detach()).sum().backward()
+    for got, expected in [*zip(ours, theirs, strict=True), (x, exact_x), (weight, exact_weight)]:
+        assert got.grad is not None
+        assert expected.grad is not None
+        assert relative(got.grad, expected.grad) < bound
 
 
 @given(st.integers(1, 5), st.integers(0, 2**31))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from air.devices import ComputeConfig, prepare
 from air.files import UserError
 from air.model.config import ModelConfig
+from air.model.halting import fresh_carry, training_step
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
@@ -103,6 +104,34 @@ def small_run(config: ModelConfig, **changes: object) -> Run:
 
 def bytes_of(model: AIR) -> bytes:
     return b"".join(t.numpy().tobytes() for t in model.state_dict().values())
+
+
+def test_compiling_changes_nothing_but_rounding(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    train_set, test_set = sudokus
+    inputs, labels = batch(train_set, 6, seed=0, step=0)
+    gradients = []
+    for compiled in (False, True):
+        model = AIR(small_model, Variant.parse("level_token_prepend"), 6, 16, seed=1)
+        if compiled:
+            model.compile_f()
+        carry = fresh_carry(model, inputs, labels)
+        _, outcome = training_step(model, carry, inputs, labels, torch.zeros(6, dtype=torch.int32))
+        outcome.losses[0].backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    for name, gradient in gradients[0].items():
+        assert (gradients[1][name] - gradient).abs().max() < 1e-4 * gradient.abs().max(), name
+
+    run = small_run(small_model, steps=5)
+    _, rows = train(run, train_set, CPU, tmp_path / "eager")
+    model, compiled_rows = train(run, train_set, CPU, tmp_path / "compiled", compiled=True)
+    assert compiled_rows[0]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4)
+    accuracies = [
+        evaluate(model, test_set, 10, CPU, compiled=compiled)["cell_accuracy"]
+        for compiled in (False, True)
+    ]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.02)
 
 
 def interrupted(run: Run, puzzles: Puzzles, folder: Path, after: int) -> None:

@@ -131,7 +131,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
     from air.checkpoint import save_model
-    from air.devices import prepare
+    from air.devices import compiles, prepare
     from air.params import load_params
     from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
@@ -155,10 +155,17 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         "code": code_digest(),
     }
     label = f"train {task} {variant} seed {seed}"
+    calls = 2 * section.train.steps * section.model.updates_per_segment  # of f
     folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
     try:
         model, rows = fit(
-            run, puzzles, device, folder, all_params.runtime.save_every_seconds, label
+            run,
+            puzzles,
+            device,
+            folder,
+            all_params.runtime.save_every_seconds,
+            label,
+            compiles(compute, calls, device),
         )
     except Diverged as error:
         print(f"air: {label}: {error}", file=sys.stderr)
@@ -176,13 +183,17 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
 def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Measure a trained model's accuracy on the test puzzles: evaluation.json."""
+    from air.devices import compiles
     from air.training.evaluate import evaluate as measure
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
         config = p.task(task).evaluation
         chosen = puzzles.first(config.puzzles or len(puzzles))
         label = f"evaluate {task} {variant} seed {seed}"
-        return measure(model, chosen, config.batch_size, device, label)
+        batches = -(-len(chosen) // config.batch_size)
+        calls = batches * model.config.max_segments * model.config.updates_per_segment  # of f
+        compiled = compiles(p.compute, calls, device)
+        return measure(model, chosen, config.batch_size, device, label, compiled)
 
     _measure(task, variant, seed, "evaluation.json", call)
 

@@ -1,5 +1,11 @@
 """Where the numbers are computed: which device, in which precision, with how many threads."""
 
+import ctypes
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +28,17 @@ class ComputeConfig(BaseModel):
         "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
     )
     threads: int = Field(1, gt=0, description="CPU threads per job, whatever the machine has")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile for f; auto: where it is called often enough to pay"
+    )
+    deterministic: bool = Field(
+        True, description="GPU: kernels that repeat themselves bit for bit, some of them slower"
+    )
+
+
+# Compiling f takes 5 to 10 s on a CPU and saves about 1 ms of a call at the smallest sizes, more at
+# larger ones (benchmarks/training.py), so it pays from about so many calls of f on.
+CALLS_TO_COMPILE = 12_000
 
 
 def prepare(compute: ComputeConfig) -> "torch.device":
@@ -32,11 +49,47 @@ def prepare(compute: ComputeConfig) -> "torch.device":
     """
     import torch
 
-    torch.set_num_threads(compute.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     cuda = torch.cuda.is_available()
     if compute.device == "cuda" and not cuda:
         raise UserError(
             "compute.device: cuda was asked for, but this machine has none; set it to auto or cpu"
         )
-    return torch.device("cuda" if cuda and compute.device != "cpu" else "cpu")
+    device = torch.device("cuda" if cuda and compute.device != "cpu" else "cpu")
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(
+        compute.deterministic or device.type == "cpu", warn_only=True
+    )
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if compute.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    _keep_memory()
+    return device
+
+
+def compiles(compute: ComputeConfig, calls: int, device: "torch.device") -> bool:
+    """Whether a job that calls f ``calls`` times should compile it.
+
+    A function of the configuration and the machine, never of a timing: the same job always
+    computes the same way.
+    """
+    if compute.compile == "auto":
+        return calls >= CALLS_TO_COMPILE and _can_compile(device)
+    return compute.compile == "on"
+
+
+def _can_compile(device: "torch.device") -> bool:
+    compiler = os.environ.get("CXX") or ("gcc" if device.type == "cuda" else "g++")
+    return (
+        shutil.which(compiler) is not None
+        and Path(sysconfig.get_path("include"), "Python.h").is_file()
+    )
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: to fetch it anew from the system costs more than small sums."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt:
+            trim_threshold, mmap_threshold = -1, -3
+            mallopt(trim_threshold, 2**31 - 1)
+            mallopt(mmap_threshold, 2**30)

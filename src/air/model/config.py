@@ -38,3 +38,8 @@ class ModelConfig(BaseModel):
         """Inner width of SwiGLU."""
         width = round(self.expansion * self.hidden_size * 2 / 3)
         return -(-width // self.inner_multiple) * self.inner_multiple
+
+    @property
+    def updates_per_segment(self) -> int:
+        """Sub-steps of a segment, each a call of f."""
+        return self.H_cycles * (self.L_cycles + 1)

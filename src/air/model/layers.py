@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from air.model import kernels
 from air.model.config import ModelConfig
 
 # Called per layer with (layer, queries, keys): both [B, heads, positions, head size], after RoPE.
@@ -50,7 +51,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        return F.linear(x, self.weight.to(x.dtype))
+        return kernels.linear(x, self.weight.to(x.dtype))
 
 
 def rope_tables(positions: int, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -91,7 +92,7 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if hook is not None:
             hook(q, k)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = kernels.attention(q, k, v)
         return self.out(mixed.transpose(1, 2).reshape(batch, positions, d))
 
 

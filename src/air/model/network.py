@@ -211,6 +211,11 @@ class AIR(nn.Module):
                 observer.after(update, z_L, z_H)
         return z_L, z_H
 
+    def compile_f(self) -> None:
+        """Let torch.compile render f: one graph for the updates with a gradient, one without."""
+        for stack in self.stacks:
+            stack.compile(dynamic=False)
+
     def decode(self, z: Tensor) -> Tensor:
         """Logits [B, S, V] that lm_head reads from the content of a state [B, P, d]."""
         logits: Tensor = self.lm_head(z[:, self.lead :])
@@ -221,10 +226,6 @@ class AIR(nn.Module):
         weight, bias = (p.to(z_H.dtype) for p in (self.q_head.weight, self.q_head.bias))
         q_halt, q_continue = widen(F.linear(z_H[:, 0], weight, bias)).unbind(-1)
         return Heads(self.decode(z_H), q_halt, q_continue)
-
-    def updates_per_segment(self) -> int:
-        """Number of sub-steps of a segment: H_cycles (L_cycles + 1)."""
-        return self.config.H_cycles * (self.config.L_cycles + 1)
 
 
 def count_parameters(config: ModelConfig, variant: Variant, vocabulary: int, cells: int) -> int:

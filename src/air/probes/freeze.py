@@ -47,7 +47,7 @@ def freeze(
     """
     model = model.eval().to(device)
     segments = model.config.max_segments
-    transitions = segments * model.updates_per_segment() - 1
+    transitions = segments * model.config.updates_per_segment - 1
     shape = (len(CONDITIONS), 2, len(KINDS), len(puzzles), transitions)
     changes = np.zeros(shape, dtype=np.int32)
     exact = np.zeros((len(CONDITIONS), 2, len(puzzles)), dtype=bool)

@@ -39,7 +39,7 @@ def rollout(
     """
     model = model.eval().to(device)
     segments = model.config.max_segments
-    substeps = segments * model.updates_per_segment()
+    substeps = segments * model.config.updates_per_segment
     accuracy = {level: np.empty((len(puzzles), substeps)) for level in ("L", "H")}
     undecided = {level: np.empty((len(puzzles), substeps)) for level in ("L", "H")}
     moves = {level: np.empty((len(puzzles), substeps - 1)) for level in ("L", "H")}
@@ -55,7 +55,7 @@ def rollout(
     measures: dict[str, Any] = {
         "puzzles": len(puzzles),
         "segments": segments,
-        "updates_per_segment": model.updates_per_segment(),
+        "updates_per_segment": model.config.updates_per_segment,
     }
     for level, first_update in (("L", 0), ("H", model.config.L_cycles)):
         overall = undecided[level][:, first_update:].mean(axis=1)

@@ -13,7 +13,12 @@ from air.tasks.task import Puzzles
 
 @torch.inference_mode()
 def evaluate(
-    model: AIR, puzzles: Puzzles, batch_size: int, device: torch.device, label: str = "evaluate"
+    model: AIR,
+    puzzles: Puzzles,
+    batch_size: int,
+    device: torch.device,
+    label: str = "evaluate",
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """The contents of ``evaluation.json``; accuracies are fractions.
 
@@ -22,6 +27,8 @@ def evaluate(
     segments 1..M.
     """
     model = model.eval().to(device)
+    if compiled:
+        model.compile_f()
     segments = model.config.max_segments
     exact = np.zeros(segments, dtype=np.int64)
     right_cells = 0

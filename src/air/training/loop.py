@@ -93,6 +93,7 @@ def train(
     state_folder: Path,
     save_every_seconds: float = 60.0,
     label: str = "train",
+    compiled: bool = False,
 ) -> tuple[AIR, list[Row]]:
     """Train a model; return it and the rows of training.csv.
 
@@ -109,6 +110,8 @@ def train(
         run.model, run.variant, len(task.vocabulary), task.cells, run.precision, run.seed
     ).to(device)
     model.train()
+    if compiled:
+        model.compile_f()
     optimizer, puzzle_optimizer = optimizers(model, config)
 
     def offer(step: int) -> tuple[torch.Tensor, torch.Tensor]:
