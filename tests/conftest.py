@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from air.model.config import ModelConfig
-from air.tasks import maze, sudoku
+from air.tasks.config import MazeGenerated, SudokuGenerated
+from air.tasks.datasets import make
 from air.tasks.task import Puzzles
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +24,16 @@ def small_model() -> ModelConfig:
 @pytest.fixture(scope="session")
 def sudokus() -> tuple[Puzzles, Puzzles]:
     """Train and test puzzles, 4 x 4."""
-    config = sudoku.SudokuData(box=[2, 2], clues=9, train=40, test=20, augmentations=50)
-    return sudoku.generate(config)[:2]
+    config = SudokuGenerated(
+        source="generate", box=[2, 2], clues=9, train=40, test=20, augmentations=50
+    )
+    return make(config)[:2]
 
 
 @pytest.fixture(scope="session")
 def mazes() -> tuple[Puzzles, Puzzles]:
     """Train and test mazes, 5 x 5."""
-    config = maze.MazeData(size=5, walls=0.35, min_path=5, train=40, test=20, augmentations=8)
-    return maze.generate(config)[:2]
+    config = MazeGenerated(
+        source="generate", size=5, walls=0.35, min_path=5, train=40, test=20, augmentations=8
+    )
+    return make(config)[:2]

@@ -48,7 +48,7 @@ def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
          "only in dvc, train_sudoku@Lx_H-0 reads src/air/training/loop.py"),
         ("dvc.yaml", "      - data/${item.task}/statistics.json\n", "",
          "only in snakemake, data@sudoku makes data/sudoku/statistics.json"),
-        ("dvc.yaml", "notebook: [index, accuracy,", "notebook: [index,",
+        ("dvc.yaml", "notebook: [index, data,", "notebook: [index,",
          "only snakemake has report@accuracy"),
         ("workflow/rules/common.smk", '(("freeze.json",), probes.freeze),', "",
          "only dvc has freeze_sudoku@Lx_H-0"),

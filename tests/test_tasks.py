@@ -1,7 +1,11 @@
 """Puzzles are what they say: unique, disjoint, and still themselves after augmentation."""
 
+import os
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,29 +13,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from air.files import UserError
-from air.tasks import maze, sudoku
-from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, MazeData
+from air.tasks.config import MazeGenerated, SudokuGenerated
+from air.tasks.datasets import make
+from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, dihedral
 from air.tasks.registry import load_puzzles
-from air.tasks.sudoku import BLANK, Sudoku, SudokuData
+from air.tasks.sudoku import BLANK, Sudoku
 from air.tasks.task import Puzzles
 
-SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 34, 4)]
+SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 30, 6), ([3, 4], 80, 2)]
 
 
-def brute_force(board: list[int], rows: int, columns: int) -> int:
-    """Solutions of a Sudoku (0 blank), counted cell by cell: shares nothing with the solver."""
+def count_solutions(board: list[int], rows: int, columns: int, limit: int = 2) -> int:
+    """Solutions of a Sudoku (0 blank), up to ``limit``, as an exact cover: Knuth's Algorithm X.
+
+    Shares nothing with the solver: each (cell, digit) covers a cell and a digit in a row, in a
+    column and in a box; a solution covers everything once.
+    """
     n = rows * columns
-    if 0 not in board:
-        return 1
-    cell = board.index(0)
-    row, column = divmod(cell, n)
-    top, left = row - row % rows, column - column % columns
-    seen = {board[row * n + c] for c in range(n)} | {board[r * n + column] for r in range(n)}
-    seen |= {board[(top + r) * n + left + c] for r, c in product(range(rows), range(columns))}
-    count = 0
-    for digit in set(range(1, n + 1)) - seen:
-        count += brute_force([*board[:cell], digit, *board[cell + 1 :]], rows, columns)
-    return count
+    covers = {
+        (cell, digit): [
+            ("cell", cell),
+            ("row", cell // n, digit),
+            ("column", cell % n, digit),
+            ("box", cell // n // rows, cell % n // columns, digit),
+        ]
+        for cell in range(n * n)
+        for digit in range(1, n + 1)
+        if board[cell] in (0, digit)
+    }
+    options: dict[Any, set[Any]] = {}
+    for choice, covered in covers.items():
+        for thing in covered:
+            options.setdefault(thing, set()).add(choice)
+    if len(options) < 4 * n * n:
+        return 0
+
+    def search() -> int:
+        if not options:
+            return 1
+        found = 0
+        for choice in list(options[min(options, key=lambda thing: len(options[thing]))]):
+            removed = []
+            for thing in covers[choice]:
+                for other in options[thing]:
+                    for more in covers[other]:
+                        if more != thing:
+                            options[more].remove(other)
+                removed.append(options.pop(thing))
+            found += search()
+            for thing in reversed(covers[choice]):
+                options[thing] = removed.pop()
+                for other in options[thing]:
+                    for more in covers[other]:
+                        if more != thing:
+                            options[more].add(other)
+            if found >= limit:
+                break
+        return found
+
+    return search()
 
 
 def check_sudoku(task: Sudoku, inputs: np.ndarray, labels: np.ndarray) -> None:
@@ -44,15 +84,43 @@ def check_sudoku(task: Sudoku, inputs: np.ndarray, labels: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("box", "clues", "count"), SHAPES, ids=str)
 def test_generated_sudokus_have_one_solution(box: list[int], clues: int, count: int) -> None:
-    train, test, statistics = sudoku.generate(SudokuData(box=box, clues=clues, train=count, test=2))
+    train, test, statistics = make(
+        SudokuGenerated(source="generate", box=box, clues=clues, train=count, test=2)
+    )
     assert isinstance(train.task, Sudoku)
     for puzzles in (train, test):
         check_sudoku(train.task, puzzles.inputs, puzzles.labels)
         assert ((puzzles.inputs != BLANK).sum(axis=1) == clues).all()
         for board in puzzles.inputs:
             digits = [max(int(token) - 1, 0) for token in board]
-            assert brute_force(digits, *box) == 1
-    assert statistics["train"] == count
+            assert count_solutions(digits, *box) == 1
+    assert statistics["splits"]["train"]["puzzles"] == count
+
+
+def test_extreme_sudokus_are_minimal_and_rated() -> None:
+    config = SudokuGenerated(
+        source="generate", box=[3, 3], clues="minimal", rating=[15, 40], train=4, test=2
+    )
+    train, _, statistics = make(config)
+    for board in train.inputs:
+        digits = [int(token) - 1 for token in board]
+        assert count_solutions(digits, 3, 3) == 1
+        for clue in np.flatnonzero(digits):
+            spared = [0 if cell == clue else digit for cell, digit in enumerate(digits)]
+            assert count_solutions(spared, 3, 3) > 1
+    for split in statistics["splits"].values():
+        assert 15 <= split["traits"]["rating"]["min"] <= split["traits"]["rating"]["max"] <= 40
+
+
+def test_threads_change_nothing() -> None:
+    sudoku = SudokuGenerated(
+        source="generate", box=[3, 3], clues="minimal", rating=[3, None], train=30, test=5
+    )
+    maze = MazeGenerated(source="generate", size=12, walls=0.35, min_path=25, train=30, test=5)
+    for config in (sudoku, maze):
+        one, three = make(config, workers=1), make(config, workers=3)
+        assert one[2] == three[2]  # hashes of the boards among it
+        assert np.array_equal(one[1].inputs, three[1].inputs)
 
 
 def test_sudoku_boxes_are_where_they_belong() -> None:
@@ -70,7 +138,7 @@ def test_augmented_sudokus_are_sudokus(
     shape: tuple[list[int], int, int], seed: int, data: st.DataObject
 ) -> None:
     box, clues, _ = shape
-    train, _, _ = sudoku.generate(SudokuData(box=box, clues=clues, train=2, test=1))
+    train, _, _ = make(SudokuGenerated(source="generate", box=box, clues=clues, train=2, test=1))
     puzzles = Puzzles(train.task, train.inputs, train.labels, seed)
     member = data.draw(st.lists(st.integers(0, 999), min_size=6, max_size=6))
     puzzle = np.array([0, 1] * 3)
@@ -82,6 +150,48 @@ def test_augmented_sudokus_are_sudokus(
     assert (train.task.symmetry_keys(inputs) == keys[puzzle]).all()
     again, _ = puzzles.draw(puzzle[::-1], np.array(member)[::-1])
     assert np.array_equal(again[::-1], inputs)  # a function of the key, not of the batch
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([(2, 2), (2, 3), (3, 3)]), st.integers(0, 2**32))
+def test_sudoku_symmetries_are_a_group(box: tuple[int, int], seed: int) -> None:
+    """Each moves cells and renames digits; composed or undone it keeps peers peers."""
+    task = Sudoku(*box)
+    words = np.random.default_rng(seed).integers(2**63, size=(2, task.words), dtype=np.uint64)
+    words[:, : task.rows] = np.arange(task.rows)  # in order: digits keep their names
+    places = np.divmod(np.arange(task.cells), task.rows)
+    row, column = (np.tile(place + 2, (2, 1)).astype(np.uint8) for place in places)
+    rows, columns = task.augment(row, column, words, np.zeros(2, dtype=bool))
+    first, second = (rows.astype(int) - 2) * task.rows + columns - 2  # cell that came to each
+    assert sorted(first) == list(range(task.cells))
+    for move in (first, second, first[second], np.argsort(first)):
+        assert np.array_equal(task.peers[move][:, move], task.peers)
+
+
+def test_maze_symmetries_are_a_group() -> None:
+    moves = {bytes(move.astype(np.uint8)) for move in dihedral(5)}
+    assert len(moves) == 8
+    for first, second in product(dihedral(5), repeat=2):
+        assert bytes(first[second].astype(np.uint8)) in moves
+
+
+def test_a_member_is_the_same_in_any_process(
+    sudokus: tuple[Puzzles, Puzzles], tmp_path: Path
+) -> None:
+    train, _ = sudokus
+    train.save(tmp_path / "train.safetensors", "train")
+    code = (
+        "import numpy as np, sys; from pathlib import Path; "
+        "from air.tasks.registry import load_puzzles; "
+        "p = load_puzzles(Path(sys.argv[1])); "
+        "print(p.draw(np.arange(40), np.arange(40) * 7)[0].tobytes().hex())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "train.safetensors"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
+    )  # fmt: skip
+    here = train.draw(np.arange(40), np.arange(40) * 7)[0].tobytes().hex()
+    assert ended.stdout.strip() == here
 
 
 def test_member_zero_is_the_original(sudokus: tuple[Puzzles, Puzzles]) -> None:
@@ -106,8 +216,8 @@ def test_train_and_test_share_no_puzzle(name: str, request: pytest.FixtureReques
 
 def test_generation_is_a_function_of_the_seed() -> None:
     def boards(seed: int) -> np.ndarray:
-        config = SudokuData(box=[2, 2], clues=9, train=5, test=5, seed=seed)
-        return sudoku.generate(config)[0].inputs
+        config = SudokuGenerated(source="generate", box=[2, 2], clues=9, train=5, test=5, seed=seed)
+        return make(config)[0].inputs
 
     assert np.array_equal(boards(1), boards(1))
     assert not np.array_equal(boards(1), boards(2))
@@ -115,9 +225,9 @@ def test_generation_is_a_function_of_the_seed() -> None:
 
 def test_too_many_puzzles_are_refused() -> None:
     with pytest.raises(UserError, match=r"only \d+ of 5100 essentially different puzzles"):
-        sudoku.generate(SudokuData(box=[2, 2], clues=5, train=5000, test=100))
+        make(SudokuGenerated(source="generate", box=[2, 2], clues=5, train=5000, test=100))
     with pytest.raises(UserError, match=r"only \d+ of 5100 essentially different mazes"):
-        maze.generate(MazeData(size=3, walls=0.3, min_path=5, train=5000, test=100))
+        make(MazeGenerated(source="generate", size=3, walls=0.3, min_path=5, train=5000, test=100))
 
 
 def count_shortest(question: np.ndarray, size: int) -> tuple[int, int]:
@@ -135,12 +245,16 @@ def count_shortest(question: np.ndarray, size: int) -> tuple[int, int]:
     return 0, 0
 
 
-def test_mazes_have_one_shortest_path(mazes: tuple[Puzzles, Puzzles]) -> None:
-    for puzzles in mazes:
+@pytest.mark.parametrize(("size", "min_path"), [(5, 5), (12, 30)])
+def test_mazes_have_one_shortest_path(size: int, min_path: int) -> None:
+    config = MazeGenerated(
+        source="generate", size=size, walls=0.35, min_path=min_path, train=20, test=10
+    )
+    for puzzles in make(config)[:2]:
         for question, answer in zip(puzzles.inputs, puzzles.labels, strict=True):
-            length, paths = count_shortest(question, 5)
+            length, paths = count_shortest(question, size)
             assert paths == 1
-            assert length >= 5
+            assert length >= min_path
             assert (answer == PATH).sum() == length - 2
             changed = question != answer
             assert (question[changed] == FREE).all()
@@ -153,8 +267,8 @@ def test_maze_members_are_its_eight_images(mazes: tuple[Puzzles, Puzzles]) -> No
     assert isinstance(task, Maze)
     puzzle = np.repeat(np.arange(10), 8)
     images, _ = train.draw(puzzle, np.tile(np.arange(8), 10))
-    keys = [task.symmetry_key(board) for board in train.inputs[:10]]
-    assert all(task.symmetry_key(b) == keys[i] for i, b in zip(puzzle, images, strict=True))
+    keys = task.symmetry_keys(train.inputs[:10])
+    assert (task.symmetry_keys(images) == keys[puzzle]).all()
 
 
 def test_maze_neighbourhoods_by_hand() -> None:
@@ -195,6 +309,16 @@ def test_puzzles_survive_the_disk(tmp_path: Path, sudokus: tuple[Puzzles, Puzzle
     first = path.read_bytes()
     sudokus[0].save(path, "train")
     assert path.read_bytes() == first
+
+
+def test_changed_boards_are_noticed(tmp_path: Path, sudokus: tuple[Puzzles, Puzzles]) -> None:
+    path = tmp_path / "train.safetensors"
+    sudokus[0].save(path, "train")
+    content = bytearray(path.read_bytes())
+    content[-5] = 2 if content[-5] != 2 else 3
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="boards are not those that were written"):
+        load_puzzles(path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "foreign"])

@@ -112,13 +112,10 @@ def import_checkpoint(
 def data(task: Task) -> None:
     """Make a task's training and test puzzles: data/TASK/."""
     from air.params import load_params
-    from air.tasks import maze, sudoku
+    from air.tasks.datasets import make
 
-    section = load_params().task(task).data
-    if isinstance(section, sudoku.SudokuData):
-        train_set, test_set, statistics = sudoku.generate(section)
-    else:
-        train_set, test_set, statistics = maze.generate(section)
+    all_params = load_params()
+    train_set, test_set, statistics = make(all_params.task(task).data, all_params.compute.threads)
     train_set.save(paths.data(task, "train"), "train")
     test_set.save(paths.data(task, "test"), "test")
     write_json(paths.statistics(task), statistics)

@@ -67,8 +67,12 @@ def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> Non
         os.fsync(file.fileno())
 
 
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_tensors(
+    path: Path, kind: str, mapped: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote; ``kind`` must be the header's ``kind``.
+
+    ``mapped`` tensors are read-only views into the file, fetched as they are used.
 
     Raises:
         UserError: the file is missing, truncated, or is not a file of that kind.
@@ -76,7 +80,10 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("air", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            tensors = {} if mapped else {name: file.get_tensor(name) for name in names}
+        if mapped:
+            tensors = _map_tensors(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -86,3 +93,18 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     return tensors, header
+
+
+def _map_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The tensors (uint8) of a valid safetensors file: its header's length, header, then data."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    return {
+        name: np.memmap(
+            path, np.uint8, "r", 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
+        )
+        for name, entry in entries.items()
+        if entry["dtype"] == "U8"
+    }

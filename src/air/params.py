@@ -18,8 +18,7 @@ from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
-from air.tasks.maze import MazeData
-from air.tasks.sudoku import SudokuData
+from air.tasks.config import MazeData, SudokuData
 from air.training.config import EvaluationConfig, TrainConfig
 
 PARAMS = Path("params.yaml")
@@ -149,7 +148,7 @@ def load_params(path: Path = PARAMS) -> Params:
 def _describe(error: ValidationError, content: Any) -> str:
     """The first fault, as ``key.path: what is wrong, what is allowed``."""
     fault = error.errors()[0]
-    path = [str(part) for part in fault["loc"]]
+    path = _path(fault)
     cause = fault.get("ctx", {}).get("error")
     if isinstance(cause, _At):
         path += cause.key.split(".")
@@ -157,12 +156,29 @@ def _describe(error: ValidationError, content: Any) -> str:
     match fault["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key; allowed here: {', '.join(_keys_beside(path))}"
+        case "union_tag_not_found":
+            return (
+                f"{where}.source: this key is missing; allowed are {fault['ctx']['discriminator']}"
+            )
+        case "union_tag_invalid":
+            allowed = fault["ctx"]["expected_tags"]
+            return f"{where}.source: must be one of {allowed}, not {fault['ctx']['tag']!r}"
         case "missing":
             return f"{where}: this key is missing"
         case "value_error":
             return f"{where}: {cause}" if where else str(cause)
-    message = fault["msg"]
-    return f"{where}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"
+    # where a key may be of several kinds, each has its own complaint
+    said = [other["msg"] for other in error.errors() if _path(other) == path]
+    message = " or ".join(text[0].lower() + text[1:] for text in dict.fromkeys(said))
+    return f"{where}: {message}, not {fault['input']!r}"
+
+
+def _path(fault: Any) -> list[str]:
+    """The keys that lead to a fault, without the kinds that pydantic names among them."""
+    path = [str(part) for part in fault["loc"]]
+    if len(path) > 2 and path[1] == "data":
+        del path[2]  # the source
+    return [part for part in path if part != "constrained-int" and not part.startswith("literal[")]
 
 
 def _keys_beside(path: list[str]) -> list[str]:

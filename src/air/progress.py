@@ -12,12 +12,12 @@ LINE_EVERY_SECONDS = 5.0
 
 
 class Progress:
-    """Count ``total`` pieces of work and tell the rate and the time left.
+    """Count ``total`` pieces of work (None: nobody knows) and tell the rate and the time left.
 
     Use as a context manager and call :meth:`advance` after each piece.
     """
 
-    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = self.start = done
         self.began = self.told = time.monotonic()
@@ -58,10 +58,13 @@ class Progress:
         self.told = time.monotonic()
         seconds = max(self.told - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
-        left = (self.total - self.done) / rate if rate else 0.0
-        time_told = f"{left:.0f} s left" if self.done < self.total else f"{seconds:.1f} s"
+        of, time_told = "", f"{seconds:.1f} s"
+        if self.total is not None:
+            of = f"/{self.total:,}"
+            if self.done < self.total:
+                time_told = f"{(self.total - self.done) / rate if rate else 0:.0f} s left"
         print(
-            f"{self.label}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {time_told}"
+            f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s, {time_told}"
             + (f", {self.note}" if self.note else ""),
             file=sys.stderr,
             flush=True,

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from air.reporting.study import TASKS, Study
+from air.reporting.study import TASKS, TRAITS, Study
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
@@ -70,6 +70,59 @@ def as_figure(canvas: Canvas, alt: str, caption: str) -> Shown:
 def style() -> Iterator[None]:
     with mpl.rc_context(), plt.style.context(STYLE):
         yield
+
+
+def puzzles(study: Study, task: str) -> Shown:
+    """The first training puzzles, question above answer."""
+    look, told = study.look(task), study.statistics(task)
+    if look is None or told is None:
+        return missing(f"No {TASKS[task]} puzzles have been made yet.")
+    inputs, labels = (np.array(told["examples"][name]) for name in ("inputs", "labels"))
+    with style():
+        canvas, axes = plt.subplots(2, len(inputs), figsize=(7.2, 3.7), squeeze=False)
+        for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
+            draw_board(axes[0, place], question, look, question, answer, inches=1.7)
+            draw_board(axes[1, place], answer, look, question, answer, inches=1.7)
+        return as_figure(
+            canvas,
+            f"{len(inputs)} {TASKS[task]} puzzles with their answers.",
+            f"{TASKS[task]}: training puzzles (above) and their answers (below).",
+        )
+
+
+def traits(study: Study, task: str) -> Shown:
+    """Histograms of what the puzzles of both splits are like."""
+    told = study.statistics(task)
+    if told is None:
+        return missing(f"No {TASKS[task]} puzzles have been made yet.")
+    splits = told["splits"]
+    every = splits["train"]["traits"]
+    names = [name for name in every if every[name]["min"] < every[name]["max"]]
+    same = [f"{TRAITS[name]} {every[name]['min']}" for name in every if name not in names]
+    alike = f" The same for all training puzzles: {', '.join(same)}." if same else ""
+    if not names:
+        return missing(alike.strip())
+    with style():
+        canvas, axes = plt.subplots(
+            1, len(names), figsize=(3.6 * min(len(names), 2), 2.3), squeeze=False
+        )
+        for axis, name in zip(axes[0], names, strict=True):
+            for split, colour in (("train", "#0072B2"), ("test", "#D55E00")):
+                bars, count = splits[split]["traits"][name]["bars"], splits[split]["puzzles"]
+                edges = bars["start"] + bars["width"] * np.arange(len(bars["counts"]) + 1) - 0.5
+                # shares per unit, since the two splits may have bars of different width
+                heights = np.array(bars["counts"]) / count / bars["width"]
+                axis.stairs(heights, edges, color=colour, linewidth=1.4, label=split)
+            axis.set_xlabel(TRAITS[name])
+            axis.set_yticks([])
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes[0, 0].set_ylabel("share of puzzles")
+        axes[0, -1].legend(loc="upper right")
+        return as_figure(
+            canvas,
+            f"Histograms of {TASKS[task]} puzzles: {', '.join(TRAITS[name] for name in names)}.",
+            f"{TASKS[task]}: how training and test puzzles are distributed.{alike}",
+        )
 
 
 def accuracy(study: Study) -> Shown:
@@ -213,13 +266,14 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
                 2, len(chosen) + 1, figsize=(7.2, 2.6), gridspec_kw={"wspace": 0.05}
             )
             inputs, labels = boards["inputs"][puzzle], boards["labels"][puzzle]
-            draw_board(axes[0, 0], inputs, look, inputs, labels)
+            inches = 7.2 / (len(chosen) + 1)
+            draw_board(axes[0, 0], inputs, look, inputs, labels, inches)
             axes[0, 0].set_title("puzzle", fontsize=8)
-            draw_board(axes[1, 0], labels, look, inputs, labels)
+            draw_board(axes[1, 0], labels, look, inputs, labels, inches)
             axes[1, 0].set_title("answer", fontsize=8)
             for row, state in zip(axes, ("z_L", "z_H"), strict=True):
                 for axis, substep in zip(row[1:], chosen, strict=True):
-                    draw_board(axis, boards[state][puzzle][substep], look, inputs, labels)
+                    draw_board(axis, boards[state][puzzle][substep], look, inputs, labels, inches)
                     axis.set_title(f"{state}, {substep + 1}", fontsize=8)
             variant, seed = run
             shown.append(
@@ -234,9 +288,14 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
 
 
 def draw_board(
-    axis: Axes, board: np.ndarray, look: dict[str, Any], inputs: np.ndarray, labels: np.ndarray
+    axis: Axes,
+    board: np.ndarray,
+    look: dict[str, Any],
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    inches: float,
 ) -> None:
-    """Draw one board; ``look`` is the header of the task's data file."""
+    """Draw one board, ``inches`` wide; ``look`` is the header of the task's data file."""
     rows, columns = look["rows"], look["columns"]
     fills, symbols, undecided = look["look"]["fills"], look["vocabulary"], look["undecided_token"]
     axis.set_xlim(0, columns)
@@ -247,7 +306,7 @@ def draw_board(
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(True)
-    size = 34 / max(rows, 4)
+    size = 72 * inches / columns * 0.5
     for cell, token in enumerate(board.tolist()):
         row, column = divmod(cell, columns)
         wrong = token != labels[cell] and token != inputs[cell] and token != undecided

@@ -21,6 +21,7 @@ from air.files import UserError, read_json, write_text
 # The pages in the order of the menu.
 PAGES = {
     "index": "Claims",
+    "data": "Puzzles",
     "accuracy": "Accuracy",
     "rollouts": "Rollouts",
     "freeze": "Freezing",

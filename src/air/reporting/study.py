@@ -12,6 +12,12 @@ from air import paths
 from air.files import read_json, read_tensors
 
 TASKS = {"sudoku": "Sudoku", "maze": "Maze"}
+TRAITS = {
+    "clues": "clues",
+    "rating": "rating",
+    "path_cells": "cells on the path",
+    "walls": "wall cells",
+}
 Run = tuple[str, int]  # variant, seed
 
 

@@ -9,7 +9,7 @@ from air import paths
 from air.files import read_json
 from air.reporting.claims import LEARNED
 from air.reporting.figures import Shown, missing
-from air.reporting.study import TASKS, Study
+from air.reporting.study import TASKS, TRAITS, Study
 
 
 def claims(study: Study) -> Shown:
@@ -112,13 +112,45 @@ def accuracy(study: Study, task: str) -> Shown:
 
 
 def data(study: Study) -> Shown:
-    """The statistics of each task's data set."""
-    found = {TASKS[task]: study.statistics(task) for task in TASKS}
-    columns = {name: pd.Series(entry) for name, entry in found.items() if entry}
+    """Where each task's puzzles come from, how many there are, and what they are like."""
+    columns = {}
+    for task, title in TASKS.items():
+        told = study.statistics(task)
+        if told is None:
+            continue
+        entries: dict[str, Any] = {"source": told["source"]}
+        if "revision" in told:
+            entries["source"] = f"{told['repo']} at {told['revision'][:12]}"
+        entries |= {
+            "board": told["board"],
+            "members per group": f"{told['members_per_group']:,}",
+            "test puzzles found in training, up to symmetry": (
+                told["test_puzzles_in_train_up_to_symmetry"]
+            ),
+            "seed": told["seed"],
+        }
+        for split, name in (("train", "training"), ("test", "test")):
+            of = told["splits"][split]
+            entries[f"{name} puzzles"] = f"{of['puzzles']:,}"
+            entries[f"{name}: repeated up to symmetry"] = of["repeated_up_to_symmetry"]
+            if "files" in told:
+                skipped = sum(told["files"][split]["skipped_rows"].values())
+                entries[f"{name}: rows of the file, skipped"] = (
+                    f"{told['files'][split]['rows']:,}, {skipped:,}"
+                )
+            for trait, value in of["traits"].items():
+                entries[f"{name}: {TRAITS[trait]}"] = (
+                    f"{value['mean']:.1f} ({value['min']} to {value['max']})"
+                )
+        if "walls" in told["splits"]["train"]["traits"]:
+            rows, across = map(int, told["board"].split(" x "))
+            share = told["splits"]["train"]["traits"]["walls"]["mean"] / (rows * across)
+            entries["training: share of walls"] = f"{share:.2f}"
+        columns[title] = pd.Series(entries)
     if not columns:
         return missing("No data set has been made yet.")
-    frame = pd.DataFrame(columns).astype(object).fillna("")
-    frame.index = frame.index.str.replace("_", " ")
+    order = list(dict.fromkeys(name for column in columns.values() for name in column.index))
+    frame = pd.DataFrame(columns).reindex(order).astype(object).fillna("")
     return _frame(frame.reset_index(names=""))
 
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from air.files import UserError, read_tensors
 from air.tasks.maze import Maze
 from air.tasks.sudoku import Sudoku
@@ -20,19 +18,24 @@ def build(spec: dict[str, Any]) -> Task:
 
 
 def load_puzzles(path: Path) -> Puzzles:
-    """Read a split written by :meth:`Puzzles.save`.
+    """Read a split written by :meth:`Puzzles.save`; its boards stay in the file until used.
 
     Raises:
         UserError: the file is missing, damaged, of another schema, or its tokens do not fit.
     """
-    tensors, header = read_tensors(path, "puzzles")
+    tensors, header = read_tensors(path, "puzzles", mapped=True)
     if header.get("schema") != SCHEMA:
         raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
     task = build(header["task"])
+    if not {"inputs", "labels"} <= set(tensors):
+        raise UserError(f"{path}: holds no inputs and labels of type uint8")
     inputs, labels = tensors["inputs"], tensors["labels"]
     for name, boards in (("inputs", inputs), ("labels", labels)):
-        if boards.ndim != 2 or boards.shape[1] != task.cells or boards.dtype != np.uint8:
-            raise UserError(f"{path}: {name} must be uint8 boards of {task.cells} cells")
+        if boards.ndim != 2 or boards.shape[1] != task.cells:
+            raise UserError(f"{path}: {name} must be boards of {task.cells} cells")
         if boards.size and boards.max() >= len(task.vocabulary):
             raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
-    return Puzzles(task, inputs, labels, header["seed"])
+    puzzles = Puzzles(task, inputs, labels, header["seed"])
+    if puzzles.sha256 != header["sha256"]:
+        raise UserError(f"{path}: its boards are not those that were written; delete it, run again")
+    return puzzles

@@ -4,6 +4,7 @@ A board is one row of ``cells`` tokens (uint8), read line by line. Every method 
 ``[B, cells]``; none loops over puzzles.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +15,7 @@ from air.files import write_tensors
 from air.tasks.sampling import member_words
 
 PAD = 0  # token 0 of every task: never shown, never supervised
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Neighbourhood(NamedTuple):
@@ -54,6 +55,14 @@ class Task(Protocol):
     def look(self) -> dict[str, Any]:
         """How a board is drawn: ``fills``, a colour or None per token, and ``box``, the rows and
         columns between thick lines or None."""
+        ...
+
+    def traits(self, inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """What the statistics of a data set tell of its puzzles: whole numbers ``[B]`` by name."""
+        ...
+
+    def symmetry_keys(self, boards: np.ndarray) -> np.ndarray:
+        """A key per question ``[B]`` that is equal for boards equal up to the task's symmetries."""
         ...
 
     def query_cells(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -103,6 +112,13 @@ class Puzzles:
         words = member_words(self.seed, puzzle, member, self.task.words)
         return self.task.augment(self.inputs[puzzle], self.labels[puzzle], words, member == 0)
 
+    @property
+    def sha256(self) -> str:
+        """The hash of the boards."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.inputs).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
+
     def save(self, path: Path, split: str) -> None:
         header = {
             "kind": "puzzles",
@@ -110,6 +126,7 @@ class Puzzles:
             "task": self.task.spec(),
             "split": split,
             "seed": self.seed,
+            "sha256": self.sha256,
             "vocabulary": self.task.vocabulary,
             "rows": self.task.rows,
             "columns": self.task.columns,

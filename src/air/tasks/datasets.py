@@ -1,0 +1,121 @@
+"""Making a task's data set from whatever source is configured, and what is told of it."""
+
+from typing import Any
+
+import numpy as np
+
+from air.tasks.config import (
+    MazeCsv,
+    MazeGenerated,
+    MazeHuggingFace,
+    SudokuCsv,
+    SudokuGenerated,
+    SudokuHuggingFace,
+)
+from air.tasks.maze import Maze
+from air.tasks.sudoku import Sudoku
+from air.tasks.task import Puzzles, Task
+
+Config = SudokuGenerated | SudokuCsv | SudokuHuggingFace | MazeGenerated | MazeCsv | MazeHuggingFace
+EXAMPLES = 4  # training puzzles that the statistics show in full
+MOST_BARS = 40  # of a histogram
+
+
+def make(config: Config, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, Any]]:
+    """Training puzzles, test puzzles and the contents of ``statistics.json``.
+
+    Raises:
+        UserError: the source does not give the puzzles asked for.
+    """
+    # late: each source needs packages that the others do without
+    from air.tasks.generate import generate_mazes, generate_sudokus
+    from air.tasks.imports import import_splits
+
+    task: Sudoku | Maze
+    if isinstance(config, SudokuGenerated | SudokuCsv | SudokuHuggingFace):
+        rows, columns = config.box
+        task = Sudoku(rows, columns, config.augmentations)
+    else:
+        task = Maze(config.size, members=config.augmentations)
+    told: dict[str, Any] = {"source": config.source}
+    ratings: tuple[np.ndarray | None, np.ndarray | None]
+    if isinstance(config, SudokuGenerated | MazeGenerated):
+        if isinstance(config, SudokuGenerated):
+            assert isinstance(task, Sudoku)
+            found = generate_sudokus(task, config, workers)
+        else:
+            assert isinstance(task, Maze)
+            found = generate_mazes(task, config, workers)
+        told["attempts"] = found.attempts
+        cut = config.train
+        train = Puzzles(task, found.inputs[:cut], found.labels[:cut], config.seed)
+        test = Puzzles(task, found.inputs[cut:], found.labels[cut:], config.seed)
+        rated = found.ratings
+        ratings = (None, None) if rated is None else (rated[:cut], rated[cut:])
+    else:
+        train_split, test_split = import_splits(task, config)
+        told |= {"files": {"train": train_split.told, "test": test_split.told}}
+        if isinstance(config, SudokuHuggingFace | MazeHuggingFace):
+            told |= {"repo": config.repo, "revision": config.revision}
+        train = Puzzles(task, train_split.inputs, train_split.labels, config.seed)
+        test = Puzzles(task, test_split.inputs, test_split.labels, config.seed)
+        ratings = (train_split.ratings, test_split.ratings)
+    return train, test, told | describe(task, train, test, ratings, config.seed)
+
+
+def describe(
+    task: Task,
+    train: Puzzles,
+    test: Puzzles,
+    ratings: tuple[np.ndarray | None, np.ndarray | None],
+    seed: int,
+) -> dict[str, Any]:
+    """Sizes, histograms, hashes, examples, and how many puzzles the splits share up to symmetry."""
+    train_keys, test_keys = _keys(task, train.inputs), _keys(task, test.inputs)
+    return {
+        "board": f"{task.rows} x {task.columns}",
+        "members_per_group": task.members,
+        "seed": seed,
+        "test_puzzles_in_train_up_to_symmetry": int(np.isin(test_keys, train_keys).sum()),
+        "splits": {
+            "train": _tell(task, train, train_keys, ratings[0]),
+            "test": _tell(task, test, test_keys, ratings[1]),
+        },
+        "examples": {
+            "inputs": train.inputs[:EXAMPLES].tolist(),
+            "labels": train.labels[:EXAMPLES].tolist(),
+        },
+    }
+
+
+def _keys(task: Task, inputs: np.ndarray) -> np.ndarray:
+    """Symmetry keys, in blocks: a whole data set at once would take gigabytes."""
+    blocks = range(0, len(inputs), 5000)
+    return np.concatenate([task.symmetry_keys(inputs[start : start + 5000]) for start in blocks])
+
+
+def _tell(
+    task: Task, puzzles: Puzzles, keys: np.ndarray, ratings: np.ndarray | None
+) -> dict[str, Any]:
+    traits = task.traits(puzzles.inputs, puzzles.labels)
+    if ratings is not None:
+        traits["rating"] = ratings
+    return {
+        "puzzles": len(puzzles),
+        "sha256": puzzles.sha256,
+        "repeated_up_to_symmetry": len(keys) - len(np.unique(keys)),
+        "traits": {name: _histogram(values) for name, values in traits.items()},
+    }
+
+
+def _histogram(values: np.ndarray) -> dict[str, Any]:
+    """Mean, least, greatest; counts of bars of equal whole width, the first one from ``start``."""
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // MOST_BARS)
+    counts = np.bincount((values - low) // width)
+    return {
+        "mean": round(float(values.mean()), 3),
+        "min": low,
+        "max": high,
+        "bars": {"start": low, "width": width, "counts": counts.tolist()},
+    }

@@ -1,0 +1,280 @@
+"""Importing puzzles in the public data sets' format: CSV with source, question, answer, rating.
+
+Files are read as a stream and checked in blocks, so memory does not grow with the file. Every row
+is checked, also those that are not drawn.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from air.files import UserError
+from air.progress import Progress
+from air.tasks.config import Csv, HuggingFace
+from air.tasks.maze import FREE, GOAL, PATH, START, Maze
+from air.tasks.sampling import mix
+from air.tasks.sudoku import BLANK, Sudoku
+
+COLUMNS = ["source", "question", "answer", "rating"]
+BLOCK = 20_000  # rows checked at once
+_NUMBER = re.compile(r"\d{1,15}(\.\d*)?", re.ASCII)
+
+
+class Split(NamedTuple):
+    """Puzzles of a file: boards uint8 ``[N, S]``, ratings int64 ``[N]``, and what was read."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    ratings: np.ndarray
+    told: dict[str, Any]
+
+
+def import_splits(task: Sudoku | Maze, config: Csv | HuggingFace) -> tuple[Split, Split]:
+    """The training puzzles (``config.train`` rows, drawn) and the test puzzles (drawn, or all).
+
+    Raises:
+        UserError: a file cannot be had, a row is no puzzle, or there are too few rows.
+    """
+    if isinstance(config, HuggingFace):
+        train_path, test_path = (
+            _download(config, file) for file in (config.train_file, config.test_file)
+        )
+    else:
+        train_path, test_path = Path(config.train_path), Path(config.test_path)
+    skip = config.on_bad_row == "skip"
+    return (
+        read_csv(task, train_path, config.train, config.seed, skip),
+        read_csv(task, test_path, config.test, config.seed, skip),
+    )
+
+
+def _download(config: HuggingFace, file: str) -> Path:
+    """A file of the data set at the pinned revision, from the hub's cache if it is there."""
+    instead = "set data.source to csv (files you have) or generate"
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise UserError(
+            f"data.source: huggingface needs the package huggingface_hub; install it, or {instead}"
+        ) from None
+    try:
+        return Path(
+            hf_hub_download(config.repo, file, repo_type="dataset", revision=config.revision)
+        )
+    except Exception as error:  # the hub's many kinds: no network, no such repository, no space
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"{config.repo}: cannot get {file} at revision {config.revision[:12]} "
+            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}); {instead}"
+        ) from None
+
+
+def read_csv(task: Sudoku | Maze, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
+    """Check all rows of ``path`` and draw ``wanted`` of them (all if None), in the file's order.
+
+    Which rows are drawn is a function of (seed, row): those whose keyed hash is least.
+
+    Raises:
+        UserError: the file is no such CSV, a row is no puzzle (unless ``skip``), or too few are.
+    """
+    symbols = _symbols(task)
+    skipped: Counter[str] = Counter()
+    key = mix(np.array([seed], dtype=np.uint64))
+    rows = good_rows = 0
+    hashes = np.empty(0, dtype=np.uint64)
+    kept = np.empty((0, 2 * task.cells), dtype=np.uint8)
+    places, ratings = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    digest = hashlib.sha256()
+    with Progress(f"data {task.name}: {path.name}", None, "rows") as progress:
+        for lines, block in _blocks(path, digest):
+            faults, boards, rated = _parse(task, symbols, block)
+            inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
+            readable = np.array([not fault for fault in faults])
+            if isinstance(task, Sudoku):
+                found = _check_sudokus(task, inputs[readable], labels[readable])
+            else:
+                found = _check_mazes(task, inputs[readable], labels[readable])
+            for place, fault in zip(np.flatnonzero(readable), found, strict=True):
+                faults[place] = fault
+            for line, fault in zip(lines, faults, strict=True):
+                if fault and not skip:
+                    raise UserError(
+                        f"{path}, line {line}: {fault}; mend the row, or set on_bad_row: skip"
+                    )
+                if fault:
+                    skipped[fault.split(":")[0]] += 1
+            good = np.flatnonzero([not fault for fault in faults])
+            hashes = np.concatenate([hashes, mix(key ^ (rows + good).astype(np.uint64))])
+            kept, places = np.concatenate([kept, boards[good]]), np.append(places, rows + good)
+            ratings = np.append(ratings, rated[good])
+            if wanted is not None and len(hashes) > wanted:
+                least = np.argpartition(hashes, wanted - 1)[:wanted]
+                hashes, kept = hashes[least], kept[least]
+                places, ratings = places[least], ratings[least]
+            rows += len(faults)
+            good_rows += len(good)
+            progress.advance(len(faults))
+    if good_rows < (wanted or 1):
+        raise UserError(
+            f"{path}: holds {good_rows} puzzles, but {wanted or 'at least 1'} were asked for"
+        )
+    order = np.argsort(places)
+    kept = kept[order]
+    told = {
+        "file": path.name,
+        "sha256": digest.hexdigest(),
+        "rows": rows,
+        "skipped_rows": dict(sorted(skipped.items())),
+    }
+    return Split(kept[:, : task.cells], kept[:, task.cells :], ratings[order], told)
+
+
+def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """The file's rows in blocks, with the lines they end on; ``digest`` is fed its bytes."""
+
+    class Hashed(io.RawIOBase):
+        """The file's bytes, hashed as they pass."""
+
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            count = self.file.readinto(buffer)
+            digest.update(memoryview(buffer)[:count])
+            return int(count)
+
+    try:
+        with path.open("rb", buffering=0) as raw:
+            text = io.TextIOWrapper(
+                io.BufferedReader(Hashed(raw), 1 << 20), encoding="utf-8-sig", newline=""
+            )
+            reader = csv.reader(text)
+            header = next(reader, None)
+            if header != COLUMNS:
+                raise UserError(
+                    f"{path}, line 1: the columns must be {', '.join(COLUMNS)}, not "
+                    f"{', '.join(header or []) or 'nothing'}"
+                )
+            lines: list[int] = []
+            block: list[list[str]] = []
+            for row in reader:
+                lines.append(reader.line_num)
+                block.append(row)
+                if len(block) == BLOCK:
+                    yield lines, block
+                    lines, block = [], []
+            if block:
+                yield lines, block
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; see data in params.yaml") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a UTF-8 text file ({error.reason})") from None
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _symbols(task: Sudoku | Maze) -> np.ndarray:
+    """Token of each byte, uint8 [256]; 0 for bytes that stand for nothing."""
+    tokens = np.zeros(256, dtype=np.uint8)
+    for token, symbol in enumerate(task.vocabulary[1:], start=1):
+        tokens[ord(symbol)] = token
+    if isinstance(task, Sudoku):  # a blank is a dot there, and nothing else
+        tokens[ord(" ")], tokens[ord(".")] = 0, BLANK
+    return tokens
+
+
+def _parse(
+    task: Sudoku | Maze, symbols: np.ndarray, block: list[list[str]]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(fault or "" per row, boards [B, 2 S] with question and answer side by side, ratings [B])."""
+    cells = task.cells
+    faults = [""] * len(block)
+    ratings = np.zeros(len(block), dtype=np.int64)
+    texts = ["\0" * 2 * cells] * len(block)
+    for place, row in enumerate(block):
+        if len(row) != len(COLUMNS):
+            faults[place] = f"wrong number of columns: {len(row)}, not {len(COLUMNS)}"
+            continue
+        _, question, answer, rating = row
+        if len(question) != cells:
+            faults[place] = f"wrong length of the question: {len(question)}, not {cells}"
+        elif len(answer) != cells:
+            faults[place] = f"wrong length of the answer: {len(answer)}, not {cells}"
+        elif not _NUMBER.fullmatch(rating):
+            faults[place] = f"wrong rating: {rating[:20]!r} is not a number from 0"
+        else:
+            ratings[place] = int(float(rating))
+            texts[place] = question + answer
+    joined = "".join(texts).encode("latin-1", errors="replace")
+    boards = symbols[np.frombuffer(joined, dtype=np.uint8)].reshape(-1, 2 * cells)
+    for place in np.flatnonzero((boards == 0).any(axis=1)).tolist():
+        if not faults[place]:
+            cell = int(np.argmin(boards[place]))
+            which = "question" if cell < cells else "answer"
+            allowed = "".join(chr(code) for code in np.flatnonzero(symbols))
+            faults[place] = (
+                f"wrong character in the {which}: {texts[place][cell]!r} at place "
+                f"{cell % cells + 1}, allowed are {allowed!r}"
+            )
+    return faults, boards, ratings
+
+
+def _check_sudokus(task: Sudoku, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
+    """A fault or "" per row: the answer must be full, free of conflicts and keep the givens."""
+    n = len(inputs)
+    faults = np.full(n, "", dtype=object)
+    digit = np.uint32(1) << labels.astype(np.uint32)
+    wrong = np.zeros(n, dtype=bool)
+    for label in (task.row, task.column, task.box):
+        grouped = digit[:, np.argsort(label, kind="stable")].reshape(n, task.rows, task.rows)
+        wrong |= (np.bitwise_or.reduce(grouped, axis=2) != (1 << (task.rows + 2)) - 4).any(axis=1)
+    changed = ((inputs != BLANK) & (inputs != labels)).any(axis=1)
+    faults[changed] = "the answer changes a given of the question"
+    faults[wrong] = "the answer is no solution: a row, column or box lacks a digit"
+    faults[(labels == BLANK).any(axis=1)] = "the answer has blank cells"
+    return faults.tolist()
+
+
+def _check_mazes(task: Maze, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
+    """A fault or "" per row: the marked path must be a shortest one, and nothing else changed."""
+    from air.tasks.search import walk
+
+    faults = np.full(len(inputs), "", dtype=object)
+    steps, ways, queue = (np.empty(task.cells, dtype=np.int64) for _ in range(3))
+    length = (labels == PATH).sum(axis=1) + 1
+    for row in range(len(inputs)):
+        if not (inputs[row] == START).sum() == (inputs[row] == GOAL).sum() == 1:
+            continue
+        start, goal = (int(np.argmax(inputs[row] == token)) for token in (START, GOAL))
+        on_path = labels[row] == PATH
+        on_path[[start, goal]] = True
+        walk(on_path, task.rows, start, steps, ways, queue)
+        if steps[goal] != length[row]:
+            faults[row] = "the path in the answer does not lead from start to goal"
+            continue
+        walk(inputs[row] != 1, task.rows, start, steps, ways, queue)
+        if steps[goal] != length[row]:
+            faults[row] = (
+                f"the path in the answer is not a shortest one: {length[row] + 1} cells, "
+                f"not {steps[goal] + 1}"
+            )
+    changed = inputs != labels
+    moved = (changed & ((inputs != FREE) | (labels != PATH))).any(axis=1)
+    faults[moved] = "the answer changes more than free cells into path cells"
+    faults[(inputs == PATH).any(axis=1)] = "the question has path cells"
+    for token, name in ((START, "start"), (GOAL, "goal")):
+        found = (inputs == token).sum(axis=1)
+        faults[found != 1] = f"the question must have one {name} cell"
+    return faults.tolist()
