@@ -49,7 +49,7 @@ def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
         ("dvc.yaml", "      - data/${item.task}/statistics.json\n", "",
          "only in snakemake, data@sudoku makes data/sudoku/statistics.json"),
         ("dvc.yaml", "notebook: [index, data,", "notebook: [index,",
-         "only snakemake has report@accuracy"),
+         "only snakemake has report@data"),
         ("workflow/rules/common.smk", '(("freeze.json",), probes.freeze),', "",
          "only dvc has freeze_sudoku@Lx_H-0"),
     ],

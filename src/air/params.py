@@ -157,9 +157,7 @@ def _describe(error: ValidationError, content: Any) -> str:
         case "extra_forbidden":
             return f"{where}: unknown key; allowed here: {', '.join(_keys_beside(path))}"
         case "union_tag_not_found":
-            return (
-                f"{where}.source: this key is missing; allowed are {fault['ctx']['discriminator']}"
-            )
+            return f"{where}.source: this key is missing: generate, csv or huggingface"
         case "union_tag_invalid":
             allowed = fault["ctx"]["expected_tags"]
             return f"{where}.source: must be one of {allowed}, not {fault['ctx']['tag']!r}"
