@@ -2,9 +2,11 @@
 
 import math
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from air.devices import ComputeConfig, prepare
 from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.halting import fresh_carry, training_step
-from air.model.network import AIR
+from air.model.network import AIR, Gradient
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
 from air.training.batches import batch, batch_indices, min_segments
@@ -24,7 +26,7 @@ from air.training.config import TrainConfig
 from air.training.evaluate import evaluate
 from air.training.loop import COLUMNS, Diverged, Run, Stopped, format_rows, train
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
-from air.training.state import run_key
+from air.training.state import CannotSave, run_key
 
 CPU = torch.device("cpu")
 
@@ -60,11 +62,11 @@ def test_exploration_is_as_often_and_as_long_as_asked() -> None:
 
 def test_learning_rate() -> None:
     constant = TrainConfig(steps=100, warmup_steps=10)
-    factors = [learning_rate_factor(constant, step) for step in range(1, 101)]
+    factors = [learning_rate_factor(constant, step, 100) for step in range(1, 101)]
     assert factors[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert factors[10:] == [1.0] * 90
     cosine = TrainConfig(steps=100, warmup_steps=10, schedule="cosine", lr_final=0.1)
-    factors = [learning_rate_factor(cosine, step) for step in range(10, 101)]
+    factors = [learning_rate_factor(cosine, step, 100) for step in range(10, 101)]
     assert factors[0] == 1.0
     assert factors[45] == pytest.approx(0.55)
     assert factors[-1] == pytest.approx(0.1)
@@ -214,8 +216,179 @@ def test_a_diverged_run_says_so(
     tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
 ) -> None:
     run = small_run(small_model, lr=1e38, warmup_steps=0)
-    with pytest.raises(Diverged, match="not finite at step 5"):
+    with pytest.raises(Diverged, match="not finite at step 2"):
         train(run, sudokus[0], CPU, tmp_path)
+
+
+def loss_and_gradient(model: AIR, gradient: Gradient) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """The loss of a first segment, and its gradient by the shared weights, by two directions."""
+    inputs = torch.arange(48).reshape(3, 16) % 6
+    model.zero_grad(set_to_none=True)
+    carry = fresh_carry(model, inputs, inputs)
+    _, outcome = training_step(
+        model, carry, inputs, inputs, torch.zeros(3, dtype=torch.int32), gradient=gradient,
+        q_continue=False,
+    )  # fmt: skip
+    outcome.losses[0].backward()
+    weight = model.get_parameter("stacks.0.blocks.0.swiglu.down.weight")
+    assert weight.grad is not None
+    return outcome.losses[0].item(), weight, weight.grad.clone()
+
+
+@pytest.mark.parametrize(
+    ("H_cycles", "L_cycles", "exact"),
+    [
+        (2, 2, {"full"}),
+        (1, 2, {"full", "last_cycle"}),
+        (1, 1, {"full", "last_cycle", "one_step"}),
+    ],
+)
+def test_which_updates_carry_a_gradient(
+    small_model: ModelConfig, H_cycles: int, L_cycles: int, exact: set[Gradient]
+) -> None:
+    """Only where all updates carry one is it the derivative of the loss, as measured."""
+    config = small_model.model_copy(update={"H_cycles": H_cycles, "L_cycles": L_cycles})
+    model = AIR(config, Variant.parse("Lx_H"), 6, 16, "float64", seed=3)
+    direction = torch.randn(16, 32, generator=torch.Generator().manual_seed(0)).double()
+    modes: tuple[Gradient, ...] = ("one_step", "last_cycle", "full")
+    for mode in modes:
+        _, weight, gradient = loss_and_gradient(model, mode)
+        direction = direction[: weight.shape[0], : weight.shape[1]]
+        losses = []
+        for step in (1e-5, -2e-5):
+            with torch.no_grad():
+                weight += step * direction
+            losses.append(loss_and_gradient(model, mode)[0])
+        with torch.no_grad():
+            weight += 1e-5 * direction
+        measured = (losses[0] - losses[1]) / 2e-5
+        claimed = (gradient * direction).sum().item()
+        assert (abs(measured - claimed) < 1e-6 * abs(measured)) == (mode in exact), mode
+
+
+def test_without_the_continue_logit(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    calls = 0
+    segment = AIR.segment
+
+    def counted(self: AIR, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return segment(self, *arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AIR, "segment", counted)
+        for q_continue, expected in ((True, 10), (False, 5)):
+            calls = 0
+            run = small_run(small_model, steps=5, q_continue=q_continue)
+            _, rows = train(run, sudokus[0], CPU, tmp_path / str(q_continue))
+            assert calls == expected
+            assert (rows[0]["q_continue_loss"] > 0) == q_continue
+    # a slot halts where its halt logit is positive
+    model = AIR(small_model, Variant.parse("Lx_H"), 6, 16)
+    inputs = torch.arange(48).reshape(3, 16) % 6
+    for bias, halts in ((1.0, True), (-1.0, False)):
+        torch.nn.init.constant_(model.q_head.bias, bias)
+        carry = fresh_carry(model, inputs, inputs)
+        least = torch.zeros(3, dtype=torch.int32)
+        _, outcome = training_step(model, carry, inputs, inputs, least, q_continue=False)
+        assert outcome.halted.tolist() == [halts] * 3
+
+
+def test_clipping_and_the_norm_that_is_told(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    norms: list[float] = []
+    step = AdamATan2.step
+
+    def spied(self: AdamATan2, closure: Any = None) -> None:
+        gradients = [p.grad for p in self.param_groups[0]["params"] if p.grad is not None]
+        norms.append(torch.linalg.vector_norm(torch.cat([g.reshape(-1) for g in gradients])).item())
+        step(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdamATan2, "step", spied)
+        _, rows = train(small_run(small_model), sudokus[0], CPU, tmp_path / "free")
+        free = list(norms)
+        norms.clear()
+        train(small_run(small_model, clip=0.01), sudokus[0], CPU, tmp_path / "clipped")
+    assert rows[0]["gradient_norm"] == pytest.approx(free[4], rel=0.01)  # less the puzzle embedding
+    assert min(free) > 0.01
+    assert max(norms) <= 0.01 * (1 + 1e-5)
+
+
+def test_the_mean_of_the_weights_is_kept(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    start = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=4).state_dict()
+    weights = [start]
+    for steps in (1, 2):
+        run = small_run(small_model, steps=steps)
+        weights.append(train(run, sudokus[0], CPU, tmp_path / str(steps))[0].state_dict())
+    kept, _ = train(small_run(small_model, steps=2, ema=0.75), sudokus[0], CPU, tmp_path / "ema")
+    for name, tensor in kept.named_parameters():
+        first = 0.75 * weights[0][name] + 0.25 * weights[1][name]
+        assert torch.allclose(tensor, 0.75 * first + 0.25 * weights[2][name], atol=1e-6), name
+    # it survives an interruption
+    run = small_run(small_model, ema=0.75)
+    undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")
+    interrupted(run, sudokus[0], tmp_path / "b", 4)
+    assert bytes_of(train(run, sudokus[0], CPU, tmp_path / "b")[0]) == bytes_of(undisturbed)
+
+
+def test_validation_groups_are_held_out(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    train_set = sudokus[0]
+    run = small_run(small_model, validation=10)
+    model, rows = train(run, train_set, CPU, tmp_path / "a")
+    assert len(format_rows(rows).splitlines()[1].split(",")) == len(COLUMNS)
+    expected = evaluate(model, train_set.slice(30, 40), 10, CPU)["exact_accuracy"]
+    assert rows[-1]["validation_accuracy"] == expected
+    # the rest is all that training knows of: other held-out puzzles change nothing
+    fewer, _ = train(small_run(small_model), train_set.first(30), CPU, tmp_path / "b")
+    assert bytes_of(fewer) == bytes_of(model)
+
+
+def test_epochs_are_offers_of_each_group() -> None:
+    assert TrainConfig(epochs=20_000, batch_size=768).total_steps(1000) == 26_041  # the paper's
+    for lengths in ({}, {"epochs": 1, "steps": 1}):
+        with pytest.raises(ValueError, match="either steps or epochs"):
+            TrainConfig.model_validate(lengths)
+
+
+def test_a_rollout_may_go_further(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    model = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=1)
+    usual = evaluate(model, sudokus[1], 7, CPU)
+    deep = evaluate(model, sudokus[1], 20, CPU, segments=9)
+    assert len(deep["exact_accuracy_by_segment"]) == 9
+    assert deep["exact_accuracy_by_segment"][:3] == usual["exact_accuracy_by_segment"]
+    assert (deep["exact_accuracy"], deep["cell_accuracy"]) == (
+        usual["exact_accuracy"], usual["cell_accuracy"],
+    )  # fmt: skip
+
+
+def test_a_full_disk_leaves_the_state_before(
+    tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    run = small_run(small_model)
+    undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")
+    interrupted(run, sudokus[0], tmp_path / "b", 5)
+    before = (tmp_path / "b" / "state.safetensors").read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # no file may be larger
+    try:
+        with pytest.raises(CannotSave, match=r"cannot save the state at step .* is intact"):
+            train(run, sudokus[0], CPU, tmp_path / "b", save_every_seconds=0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (tmp_path / "b" / "state.safetensors").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["state.safetensors"]
+    resumed, _ = train(run, sudokus[0], CPU, tmp_path / "b")
+    assert bytes_of(resumed) == bytes_of(undisturbed)
 
 
 def test_another_configuration_never_finds_the_state(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"air: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 @app.command(epilog="Example: air check")
@@ -133,27 +136,41 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
-    from air.training.state import RunState, code_digest, run_key
+    from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
+    from air.training.state import CannotSave, RunState, code_digest, run_key
 
     all_params = load_params()
     section, compute = all_params.task(task), all_params.compute
+    config = section.train
     chosen = _variant(variant)
+    label = f"train {task} {variant} seed {seed}"
     path = paths.data(task, "train")
     puzzles = load_puzzles(path)
+    if config.validation >= len(puzzles):
+        raise UserError(
+            f"params.yaml: {task}.train.validation: {config.validation} groups held out leave none "
+            f"of the {len(puzzles)} to train on"
+        )
+    if config.processes > 1 and not launched():
+        status, message = launch(config.processes, sys.argv[1:])
+        if message:
+            print(f"air: {label}: {message}", file=sys.stderr)
+        sys.exit(status)
     device = prepare(compute)
-    run = Run(section.model, chosen, section.train, compute.precision, seed)
+    run = Run(section.model, chosen, config, compute.precision, seed)
     identity = {
         "model": section.model.model_dump(),
-        "train": section.train.model_dump(mode="json"),
+        "train": config.model_dump(mode="json"),
         "variant": run.variant.name,
         "seed": seed,
         "compute": compute.model_dump(),
         "device": device.type,
         "code": code_digest(),
     }
-    label = f"train {task} {variant} seed {seed}"
-    calls = 2 * section.train.steps * section.model.updates_per_segment  # of f
     folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
+    steps = config.total_steps(len(puzzles) - config.validation)
+    calls = steps * section.model.updates_per_segment * (2 if config.q_continue else 1)  # of f
+    ranks = Ranks.join(device)
     try:
         model, rows = fit(
             run,
@@ -163,18 +180,24 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             all_params.runtime.save_every_seconds,
             label,
             compiles(compute, calls, device),
+            ranks,
         )
-    except Diverged as error:
+    except (Diverged, CannotSave) as error:
         print(f"air: {label}: {error}", file=sys.stderr)
         sys.exit(1)
+    except PeerLost:
+        os._exit(LOST)  # at once: a process group that has lost a member hangs on its way out
     except Stopped as error:
-        print(f"air: {label}: {error}", file=sys.stderr)
+        if ranks.rank == 0:
+            print(f"air: {label}: {error}", file=sys.stderr)
         sys.exit(130)
-    origin = {"task": task, "seed": seed, "train": identity["train"]}
-    out = paths.run(task, variant, seed)
-    write_text(out / "training.csv", format_rows(rows))
-    save_model(model, out / "model.safetensors", origin)
-    RunState(folder).remove()
+    if ranks.rank == 0:
+        origin = {"task": task, "seed": seed, "train": identity["train"]}
+        out = paths.run(task, variant, seed)
+        write_text(out / "training.csv", format_rows(rows))
+        save_model(model, out / "model.safetensors", origin)
+        RunState(folder).remove()
+    ranks.leave()
 
 
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
@@ -188,9 +211,10 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         chosen = puzzles.first(config.puzzles or len(puzzles))
         label = f"evaluate {task} {variant} seed {seed}"
         batches = -(-len(chosen) // config.batch_size)
-        calls = batches * model.config.max_segments * model.config.updates_per_segment  # of f
+        segments = config.segments or model.config.max_segments
+        calls = batches * segments * model.config.updates_per_segment  # of f
         compiled = compiles(p.compute, calls, device)
-        return measure(model, chosen, config.batch_size, device, label, compiled)
+        return measure(model, chosen, config.batch_size, device, label, segments, compiled)
 
     _measure(task, variant, seed, "evaluation.json", call)
 
@@ -312,3 +336,7 @@ def _measure(
         )
     device = prepare(all_params.compute)
     write_json(folder / output, call(model, puzzles, all_params, device))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,8 @@ class ComputeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes cuda if it is there, else cpu"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto takes cuda if it is there, else cpu; mps: Apple's GPUs"
     )
     precision: Literal["float32", "bfloat16", "float64"] = Field(
         "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
@@ -37,7 +37,7 @@ class ComputeConfig(BaseModel):
 
 
 # Compiling f takes 5 to 10 s on a CPU and saves about 1 ms of a call at the smallest sizes, more at
-# larger ones (benchmarks/training.py), so it pays from about so many calls of f on.
+# larger ones (benchmarks/train_step.py), so it pays from about so many calls of f on.
 CALLS_TO_COMPILE = 12_000
 
 
@@ -49,12 +49,21 @@ def prepare(compute: ComputeConfig) -> "torch.device":
     """
     import torch
 
-    cuda = torch.cuda.is_available()
-    if compute.device == "cuda" and not cuda:
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    chosen = ("cuda" if there["cuda"] else "cpu") if compute.device == "auto" else compute.device
+    if not there[chosen]:
         raise UserError(
-            "compute.device: cuda was asked for, but this machine has none; set it to auto or cpu"
+            f"compute.device: {chosen} was asked for, but this machine has none; "
+            "set it to auto or cpu"
         )
-    device = torch.device("cuda" if cuda and compute.device != "cpu" else "cpu")
+    device = torch.device(chosen)
+    if chosen == "cuda":  # a process of several takes the device of its number
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(
         compute.deterministic or device.type == "cpu", warn_only=True

@@ -61,6 +61,12 @@ class TaskParams(BaseModel):
                             f"probes.{name}.{key}",
                             f"{value} is not among the task's {key} {there}, so it is not trained",
                         )
+        if (self.evaluation.segments or self.model.max_segments) < self.model.max_segments:
+            raise _At(
+                "evaluation.segments",
+                f"{self.evaluation.segments} is below model.max_segments "
+                f"{self.model.max_segments}, at which accuracy is told",
+            )
         late = max(self.probes.attention.segments)
         if late >= self.model.max_segments:
             raise _At(

@@ -17,15 +17,17 @@ class Progress:
     Use as a context manager and call :meth:`advance` after each piece.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str, done: int = 0) -> None:
-        self.label, self.total, self.unit = label, total, unit
+    def __init__(
+        self, label: str, total: int | None, unit: str, done: int = 0, silent: bool = False
+    ) -> None:
+        self.label, self.total, self.unit, self.silent = label, total, unit, silent
         self.done = self.start = done
         self.began = self.told = time.monotonic()
         self.note = ""
         self.bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.silent:
             from tqdm import tqdm
 
             self.bar = tqdm(
@@ -55,6 +57,8 @@ class Progress:
             self._tell()
 
     def _tell(self) -> None:
+        if self.silent:
+            return
         self.told = time.monotonic()
         seconds = max(self.told - self.began, 1e-9)
         rate = (self.done - self.start) / seconds

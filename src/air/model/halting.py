@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from air.model.network import AIR
+from air.model.network import AIR, Gradient
 
 PADDING = 0  # the token of cells that no task shows or supervises
 IGNORED = -100  # label of a cell that is not supervised
@@ -50,11 +50,12 @@ class Outcome:
 
 
 def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log(s(logit of label) / sum s), s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64.
+    """-log(s(logit of label) / sum s), s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64
+    (float32 on Apple's GPUs, which have nothing wider).
 
     logits [B, S, V], labels [B, S] -> [B, S]; 0 where the label is IGNORED (Prieto et al. 2025).
     """
-    x = logits.double()
+    x = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
     s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
     log_probability = torch.log(s / s.sum(dim=-1, keepdim=True))
     supervised = labels != IGNORED
@@ -85,7 +86,14 @@ def refill(model: AIR, carry: Carry, inputs: Tensor, labels: Tensor) -> Carry:
 
 
 def training_step(
-    model: AIR, carry: Carry, inputs: Tensor, labels: Tensor, min_segments: Tensor
+    model: AIR,
+    carry: Carry,
+    inputs: Tensor,
+    labels: Tensor,
+    min_segments: Tensor,
+    slots: int | None = None,
+    gradient: Gradient = "one_step",
+    q_continue: bool = True,
 ) -> tuple[Carry, Outcome]:
     """Run one segment in every slot and say what it cost.
 
@@ -93,22 +101,27 @@ def training_step(
         carry: what the last step left.
         inputs, labels: the puzzles offered to halted slots [B, S].
         min_segments: exploration: segments a slot must run before it may halt [B]; 0 for none.
+        slots: what losses are divided by, if this batch is a part of a larger one.
+        gradient: which updates carry one, see :meth:`AIR.segment`.
+        q_continue: False leaves out the continue logit, its loss and the forward pass for its
+            target; a slot then halts when its halt logit is positive.
     """
     carry = refill(model, carry, inputs, labels)
     x = model.embed(carry.inputs)
-    z_L, z_H = model.segment(x, carry.z_L, carry.z_H)
-    logits, q_halt, q_continue = model.heads(z_H)
+    z_L, z_H = model.segment(x, carry.z_L, carry.z_H, gradient=gradient)
+    logits, q_halt, q_go_on = model.heads(z_H)
 
-    limit = model.config.max_segments
     with torch.no_grad():
         steps = carry.steps + 1
-        at_limit = steps >= limit
-        halted = (at_limit | (q_halt > q_continue)) & (steps >= min_segments)
-        # What the next segment would say is worth: one more forward pass, no gradient.
-        _, ahead_H = model.segment(x, z_L, z_H)
-        _, ahead_halt, ahead_continue = model.heads(ahead_H)
-        ahead = torch.where(at_limit, ahead_halt, torch.maximum(ahead_halt, ahead_continue))
-        target = torch.sigmoid(ahead)
+        at_limit = steps >= model.config.max_segments
+        target = torch.zeros_like(q_halt)
+        if q_continue:  # the target: what the next segment will say is worth
+            _, ahead_H = model.segment(x, z_L, z_H)
+            _, ahead_halt, ahead_go_on = model.heads(ahead_H)
+            ahead = torch.where(at_limit, ahead_halt, torch.maximum(ahead_halt, ahead_go_on))
+            target = torch.sigmoid(ahead)
+        wants_to_halt = q_halt > (q_go_on if q_continue else 0)
+        halted = (at_limit | wants_to_halt) & (steps >= min_segments)
         supervised = carry.labels != IGNORED
         counted = supervised.sum(dim=1)
         right = ((logits.argmax(dim=-1) == carry.labels) & supervised).sum(dim=1)
@@ -118,7 +131,8 @@ def training_step(
     bce = F.binary_cross_entropy_with_logits
     lm = (stablemax_cross_entropy(logits, carry.labels) / cells[:, None]).sum()
     halt = bce(q_halt, solved.to(q_halt.dtype), reduction="sum")
-    cont = bce(q_continue, target, reduction="sum")
-    losses = torch.stack([lm + 0.5 * (halt + cont), lm, halt, cont]) / len(inputs)
+    go_on = bce(q_go_on, target, reduction="sum") if q_continue else torch.zeros_like(halt)
+    total = lm + 0.5 * (halt + go_on)
+    losses = torch.stack([total, lm, halt.to(lm), go_on.to(lm)]) / (slots or len(inputs))
     after = Carry(z_L.detach(), z_H.detach(), carry.inputs, carry.labels, steps, halted)
     return after, Outcome(losses, halted, steps, solved, right / cells, target)

@@ -28,6 +28,7 @@ ROOT_HALF = 0.707106781  # 1 / sqrt(2) with the nine digits of the authors' impl
 
 Level = Literal["L", "H"]
 Precision = Literal["float32", "bfloat16", "float64"]
+Gradient = Literal["one_step", "last_cycle", "full"]
 
 
 class Update(NamedTuple):
@@ -182,31 +183,35 @@ class AIR(nn.Module):
         z_H: Tensor,
         frozen: Level | None = None,
         observer: Observer | None = None,
+        gradient: Gradient = "one_step",
     ) -> tuple[Tensor, Tensor]:
         """One segment from x, z_L, z_H (each [B, P, d]): the new (z_L, z_H).
 
-        Only the last L-update and the last H-update carry a gradient (the one-step gradient).
-        A ``frozen`` state keeps its value; ``observer`` is still told of its updates.
+        A ``frozen`` state keeps its value; ``observer`` is still told of its updates. Which updates
+        carry a gradient: the last of each level (``one_step``, the paper's), all of the last
+        H-cycle, or all.
         """
         config = self.config
-        wants_gradient = torch.is_grad_enabled()
+        wanted = torch.is_grad_enabled()
 
-        def step(update: Update, own: Tensor, other: Tensor, last: bool) -> Tensor:
+        def step(update: Update, own: Tensor, other: Tensor) -> Tensor:
             if update.level == frozen:
                 return own
+            last_cycle = update.H_cycle == config.H_cycles - 1
+            last = last_cycle and (update.level == "H" or update.L_cycle == config.L_cycles - 1)
+            carries = {"one_step": last, "last_cycle": last_cycle, "full": True}[gradient]
             hook = observer.attention(update) if observer else None
-            with torch.set_grad_enabled(wants_gradient and last):
+            with torch.set_grad_enabled(wanted and carries):
                 return self.update(update.level, own, other, x, hook)
 
         for H_cycle in range(config.H_cycles):
-            last_cycle = H_cycle == config.H_cycles - 1
             for L_cycle in range(config.L_cycles):
                 update = Update("L", H_cycle, L_cycle)
-                z_L = step(update, z_L, z_H, last_cycle and L_cycle == config.L_cycles - 1)
+                z_L = step(update, z_L, z_H)
                 if observer:
                     observer.after(update, z_L, z_H)
             update = Update("H", H_cycle, 0)
-            z_H = step(update, z_H, z_L, last_cycle)
+            z_H = step(update, z_H, z_L)
             if observer:
                 observer.after(update, z_L, z_H)
         return z_L, z_H

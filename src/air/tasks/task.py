@@ -102,7 +102,11 @@ class Puzzles:
 
     def first(self, count: int) -> "Puzzles":
         """The first ``count`` puzzles (all, if there are fewer)."""
-        return Puzzles(self.task, self.inputs[:count], self.labels[:count], self.seed)
+        return self.slice(0, count)
+
+    def slice(self, begin: int, end: int) -> "Puzzles":
+        """The puzzles from ``begin`` up to ``end``. Only from 0 on do members stay the same."""
+        return Puzzles(self.task, self.inputs[begin:end], self.labels[begin:end], self.seed)
 
     def draw(self, puzzle: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Member ``member[b]`` of the group of puzzle ``puzzle[b]``; member 0 is the original.

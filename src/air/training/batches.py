@@ -25,11 +25,19 @@ def batch_indices(groups: int, batch_size: int, seed: int, step: int) -> tuple[n
     return epoch, group
 
 
-def batch(puzzles: Puzzles, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Inputs and labels (int64 ``[B, S]``) offered at ``step``: a random member of each group."""
+ALL = slice(None)
+
+
+def batch(
+    puzzles: Puzzles, batch_size: int, seed: int, step: int, share: slice = ALL
+) -> tuple[Tensor, Tensor]:
+    """Inputs and labels (int64 ``[B, S]``) offered at ``step``: a random member of each group.
+
+    ``share`` is the part of the slots to make, of several processes that make one batch.
+    """
     _, group = batch_indices(len(puzzles), batch_size, seed, step)
     members = generator(seed, "member", step).integers(puzzles.task.members, size=batch_size)
-    return tensors(*puzzles.draw(group, members))
+    return tensors(*puzzles.draw(group[share], members[share]))
 
 
 def min_segments(

@@ -12,8 +12,11 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    steps: int = Field(26_041, gt=0, description="optimiser steps, one segment of every slot each")
-    batch_size: int = Field(768, gt=0, description="slots")
+    steps: int | None = Field(
+        None, gt=0, description="optimiser steps, one segment of every slot each; or epochs"
+    )
+    epochs: int | None = Field(None, gt=0, description="offers of each group; or steps")
+    batch_size: int = Field(768, gt=0, description="slots, of all processes together")
     lr: float = Field(1e-4, gt=0, description="learning rate after the warm-up")
     warmup_steps: int = Field(2000, ge=0, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = Field(
@@ -27,13 +30,41 @@ class TrainConfig(BaseModel):
     exploration: float = Field(
         0.1, ge=0, le=1, description="probability that a slot must run a drawn number of segments"
     )
+    q_continue: bool = Field(
+        True,
+        description="false: no continue logit, no look ahead; a slot halts if its halt logit > 0",
+    )
+    gradient: Literal["one_step", "last_cycle", "full"] = Field(
+        "one_step", description="which updates of a segment carry one; the paper's is one_step"
+    )
+    clip: float | None = Field(None, gt=0, description="greatest norm of the gradient; null: any")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of a running mean of the weights, which is then kept"
+    )
     log_every: int = Field(100, gt=0, description="steps per row of training.csv")
+    validation: int = Field(
+        0, ge=0, description="training groups (the last ones) held out, to be measured at each row"
+    )
+    processes: int = Field(1, gt=0, description="processes that share the slots, a device for each")
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
         if self.schedule == "constant" and self.lr_final != 1.0:
             raise ValueError("lr_final is for schedule: cosine; leave it out with constant")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide among {self.processes} processes"
+            )
         return self
+
+    def total_steps(self, groups: int) -> int:
+        """Optimiser steps for so many training groups: ``epochs`` offers of each, rounded down."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(self.epochs * groups // self.batch_size, 1)
 
 
 class EvaluationConfig(BaseModel):
@@ -43,3 +74,6 @@ class EvaluationConfig(BaseModel):
 
     puzzles: int | None = Field(None, gt=0, description="first so many test puzzles; null for all")
     batch_size: int = Field(256, gt=0)
+    segments: int | None = Field(
+        None, gt=0, le=128, description="how far a rollout goes; null for model.max_segments"
+    )

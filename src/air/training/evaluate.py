@@ -18,37 +18,45 @@ def evaluate(
     batch_size: int,
     device: torch.device,
     label: str = "evaluate",
+    segments: int | None = None,
     compiled: bool = False,
+    silent: bool = False,
 ) -> dict[str, Any]:
     """The contents of ``evaluation.json``; accuracies are fractions.
 
-    ``exact_accuracy`` is the share of boards right in every cell after the last segment,
-    ``cell_accuracy`` the share of cells, ``exact_accuracy_by_segment`` the share of boards after
-    segments 1..M.
+    ``exact_accuracy`` is the share of boards right in every cell after the model's last segment
+    (``max_segments``), ``cell_accuracy`` the share of cells, ``exact_accuracy_by_segment`` the
+    share of boards after segments 1..``segments``, which may go further.
     """
     model = model.eval().to(device)
     if compiled:
         model.compile_f()
-    segments = model.config.max_segments
-    exact = np.zeros(segments, dtype=np.int64)
-    right_cells = 0
-    with Progress(label, len(puzzles), "puzzles") as progress:
+    usual = model.config.max_segments
+    segments = segments or usual
+    # counted on the device, read at the end: the host never waits for a batch
+    exact = torch.zeros(segments, dtype=torch.int64, device=device)
+    right_cells = torch.zeros((), dtype=torch.int64, device=device)
+    batch_size = min(batch_size, len(puzzles))
+    with Progress(label, len(puzzles), "puzzles", silent=silent) as progress:
         for start in range(0, len(puzzles), batch_size):
-            rows = slice(start, start + batch_size)
+            count = min(batch_size, len(puzzles) - start)
+            # the last batch is filled up with the first puzzles, so that all have one shape
+            rows = np.arange(start, start + batch_size) % len(puzzles)
             inputs, labels = tensors(puzzles.inputs[rows], puzzles.labels[rows])
             inputs, labels = inputs.to(device), labels.to(device)
             x = model.embed(inputs)
-            z_L, z_H = model.fresh_states(len(inputs))
+            z_L, z_H = model.fresh_states(batch_size)
             for segment in range(segments):
                 z_L, z_H = model.segment(x, z_L, z_H)
-                right = model.decode(z_H).argmax(dim=-1) == labels
-                exact[segment] += int(right.all(dim=1).sum())
-            right_cells += int(right.sum())
-            progress.advance(len(inputs))
-    shares = (exact / len(puzzles)).round(6).tolist()
+                right = (model.decode(z_H).argmax(dim=-1) == labels)[:count]
+                exact[segment] += right.all(dim=1).sum()
+                if segment == usual - 1:
+                    right_cells += right.sum()
+            progress.advance(count)
+    shares = (exact.cpu().numpy() / len(puzzles)).round(6).tolist()
     return {
-        "exact_accuracy": shares[-1],
-        "cell_accuracy": round(right_cells / (len(puzzles) * puzzles.task.cells), 6),
+        "exact_accuracy": shares[usual - 1],
+        "cell_accuracy": round(int(right_cells) / (len(puzzles) * puzzles.task.cells), 6),
         "exact_accuracy_by_segment": shares,
         "puzzles": len(puzzles),
     }

@@ -7,25 +7,30 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor
 
 from air.model.config import ModelConfig
-from air.model.halting import Outcome, fresh_carry, training_step
+from air.model.halting import Carry, Outcome, fresh_carry, training_step
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
 from air.progress import Progress
 from air.tasks.task import Puzzles
 from air.training.batches import batch, min_segments
 from air.training.config import TrainConfig
+from air.training.evaluate import evaluate
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
+from air.training.parallel import Ranks
 from air.training.state import RunState
 
 Row = dict[str, float]
+Offer = tuple[Tensor, Tensor, Tensor]  # inputs, labels, min_segments: see training_step
 COLUMNS = (
     "step",
     "lr",
@@ -36,7 +41,10 @@ COLUMNS = (
     "exact_accuracy",
     "cell_accuracy",
     "mean_segments",
+    "gradient_norm",
+    "validation_accuracy",
 )
+STOP_EVERY = 10  # steps between two questions whether any of several processes was told to stop
 
 
 class Stopped(Exception):
@@ -65,25 +73,63 @@ class Averages:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(8, dtype=torch.float64, device=device)
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(8, dtype=wide, device=device)
         self.steps = 0
+        self.finite_steps = torch.zeros((), dtype=torch.int64, device=device)  # before a fault
 
     @torch.no_grad()
     def add(self, outcome: Outcome) -> None:
         per_slot = [outcome.solved, outcome.cell_accuracy, outcome.steps, outcome.halted]
-        halted = torch.stack([value.double() for value in per_slot]) * outcome.halted
-        self.sums += torch.cat([outcome.losses.double(), halted.sum(dim=1)])
+        halted = torch.stack([value.to(self.sums.dtype) for value in per_slot]) * outcome.halted
+        self.sums += torch.cat([outcome.losses.to(self.sums.dtype), halted.sum(dim=1)])
         self.steps += 1
+        self.finite_steps += self.sums[0].isfinite()
 
-    def row(self, step: int, lr: float) -> Row:
-        *sums, puzzles = self.sums.tolist()
-        losses = [total / self.steps for total in sums[:4]]
-        rates = [total / puzzles if puzzles else float("nan") for total in sums[4:]]
-        return dict(zip(COLUMNS, [step, lr, *losses, *rates], strict=True))
+    def row(self, sums: Tensor, step: int, lr: float) -> Row:
+        *totals, puzzles = sums.tolist()
+        losses = [total / self.steps for total in totals[:4]]
+        rates = [total / puzzles if puzzles else float("nan") for total in totals[4:]]
+        return dict(zip(COLUMNS, [step, lr, *losses, *rates], strict=False))
 
     def clear(self) -> None:
         self.sums.zero_()
+        self.finite_steps.zero_()
         self.steps = 0
+
+
+class Offers:
+    """The puzzles and exploration of each step, made while the step before is computed."""
+
+    def __init__(
+        self, run: Run, puzzles: Puzzles, steps: int, device: torch.device, share: slice
+    ) -> None:
+        self.run, self.puzzles, self.steps = run, puzzles, steps
+        self.device, self.share = device, share
+        self.pool = ThreadPoolExecutor(1)
+        self.ahead: tuple[int, Future[Offer]] | None = None
+
+    def take(self, step: int) -> Offer:
+        """(inputs, labels, min_segments) of ``step`` on the device."""
+        ready = self.ahead is not None and self.ahead[0] == step
+        offer = self.ahead[1].result() if ready and self.ahead else self._make(step)
+        if step + 1 < self.steps:
+            self.ahead = step + 1, self.pool.submit(self._make, step + 1)
+        inputs, labels, least = (tensor.to(self.device, non_blocking=True) for tensor in offer)
+        return inputs, labels, least
+
+    def _make(self, step: int) -> Offer:
+        config, seed = self.run.train, self.run.seed
+        inputs, labels = batch(self.puzzles, config.batch_size, seed, step, self.share)
+        least = min_segments(
+            config.batch_size, self.run.model.max_segments, config.exploration, seed, step
+        )[self.share]
+        if self.device.type == "cuda":
+            return inputs.pin_memory(), labels.pin_memory(), least.pin_memory()
+        return inputs, labels, least
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 def train(
@@ -94,18 +140,23 @@ def train(
     save_every_seconds: float = 60.0,
     label: str = "train",
     compiled: bool = False,
+    ranks: Ranks | None = None,
 ) -> tuple[AIR, list[Row]]:
     """Train a model; return it and the rows of training.csv.
 
     Picks up where an interrupted run of the same ``state_folder`` stopped, and ends in the same
-    weights as one that never did.
+    weights as one that never did. Of several processes (``ranks``) each returns the same.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; the state is saved.
-        Diverged: the loss is not finite.
+        Diverged: the loss is not finite; the state saved last is kept.
+        CannotSave: the state could not be written; the one before is kept.
     """
-    config = run.train
-    task = puzzles.task
+    config, task = run.train, puzzles.task
+    ranks = ranks or Ranks()
+    held_out = len(puzzles) - config.validation
+    validation, puzzles = puzzles.slice(held_out, len(puzzles)), puzzles.first(held_out)
+    steps = config.total_steps(len(puzzles))
     model = AIR(
         run.model, run.variant, len(task.vocabulary), task.cells, run.precision, run.seed
     ).to(device)
@@ -113,66 +164,134 @@ def train(
     if compiled:
         model.compile_f()
     optimizer, puzzle_optimizer = optimizers(model, config)
-
-    def offer(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs, labels = batch(puzzles, config.batch_size, run.seed, step)
-        return inputs.to(device), labels.to(device)
-
+    parameters = list(model.parameters())
+    mean = {n: p.detach().clone() for n, p in model.named_parameters()} if config.ema else {}
+    share = ranks.share(config.batch_size)
     saved = RunState(state_folder)
     averages = Averages(device)
     rows: list[Row] = []
-    restored = saved.load(model, optimizer, device)
+    offers = Offers(run, puzzles, steps, device, share)
+
+    def gathered(carry: Carry) -> Carry:
+        return Carry(*(ranks.gather(tensor) for tensor in vars(carry).values()))
+
+    restored = saved.load(model, optimizer, mean, device)
     if restored is None:
-        carry, begin = fresh_carry(model, *offer(0)), 0
+        inputs, labels, _ = offers.take(0)
+        carry, begin = fresh_carry(model, inputs, labels), 0
     else:
         carry, begin, log = restored
+        carry = Carry(*(tensor[share] for tensor in vars(carry).values()))
         rows = log["rows"]
-        averages.sums = torch.tensor(log["sums"], dtype=torch.float64, device=device)
+        if ranks.rank == 0:  # the others count from zero: rows hold sums over all
+            averages.sums = torch.tensor(log["sums"], dtype=averages.sums.dtype, device=device)
         averages.steps = log["steps"]
-        print(f"{label}: going on from step {begin} of {config.steps}", file=sys.stderr)
+        averages.finite_steps += log["steps"]
+    count = sum(p.numel() for p in parameters)
+    if ranks.rank == 0:
+        print(
+            f"{label}: {count:,} parameters, {device} {run.precision}"
+            f"{', compiled' if compiled else ''}"
+            f"{f', {ranks.count} processes' if ranks.count > 1 else ''}, {steps:,} steps"
+            f"{f', going on from step {begin:,}' if begin else ''}, state in {state_folder}",
+            file=sys.stderr,
+            flush=True,
+        )
 
-    def save(step: int) -> None:
-        log = {"rows": rows, "sums": averages.sums.tolist(), "steps": averages.steps}
-        saved.save(model, optimizer, carry, step, log)
+    def check_finite(done: int) -> None:
+        finite = int(averages.finite_steps)
+        if finite < averages.steps:
+            raise Diverged(
+                f"the loss is not finite at step {done - averages.steps + finite + 1}; the state "
+                "saved before is kept; try a lower train.lr, a longer train.warmup_steps or "
+                "train.clip"
+            )
+
+    def save(done: int) -> None:
+        check_finite(done)
+        whole, sums = gathered(carry), ranks.sum(averages.sums.clone())
+        if ranks.rank == 0:
+            log = {"rows": rows, "sums": sums.tolist(), "steps": averages.steps}
+            saved.save(model, optimizer, whole, mean, done, log)
 
     saved_at = time.monotonic()
-    with stop_requested() as stop, Progress(label, config.steps, "steps", begin) as progress:
-        for step in range(begin, config.steps):
-            factor = learning_rate_factor(config, step + 1)
-            for rate, group in (
-                (config.lr, optimizer.param_groups[0]),
-                (config.puzzle_lr, puzzle_optimizer.param_groups[0]),
-            ):
-                group["lr"] = rate * factor
-            least = min_segments(
-                config.batch_size, run.model.max_segments, config.exploration, run.seed, step
-            )
-            carry, outcome = training_step(model, carry, *offer(step), least.to(device))
-            outcome.losses[0].backward()
-            optimizer.step()
-            puzzle_optimizer.step()
-            model.zero_grad(set_to_none=True)
-            averages.add(outcome)
+    with (
+        stop_requested() as stop,
+        Progress(label, steps, "steps", begin, silent=ranks.rank > 0) as progress,
+    ):
+        try:
+            for step in range(begin, steps):
+                factor = learning_rate_factor(config, step + 1, steps)
+                optimizer.param_groups[0]["lr"] = config.lr * factor
+                puzzle_optimizer.param_groups[0]["lr"] = config.puzzle_lr * factor
+                carry, outcome = training_step(
+                    model,
+                    carry,
+                    *offers.take(step),
+                    slots=config.batch_size,
+                    gradient=config.gradient,
+                    q_continue=config.q_continue,
+                )
+                outcome.losses[0].backward()
+                ranks.sum_gradients(parameters)
+                averages.add(outcome)
+                done, note = step + 1, ""
+                due = done % config.log_every == 0 or done == steps
+                if config.clip or due:
+                    limit = config.clip or float("inf")
+                    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+                optimizer.step()
+                puzzle_optimizer.step()
+                model.zero_grad(set_to_none=True)
+                if config.ema:
+                    _follow(mean, model, config.ema)
 
-            done, note = step + 1, ""
-            if done % config.log_every == 0 or done == config.steps:
-                row = averages.row(done, config.lr * factor)
-                averages.clear()
-                if not torch.tensor(row["loss"]).isfinite():
-                    raise Diverged(
-                        f"the loss is not finite at step {done}: try a lower train.lr or a longer "
-                        "train.warmup_steps"
-                    )
-                rows.append(row)
-                note = f"loss {row['loss']:.3f}, exact {row['exact_accuracy']:.1%}"
-            progress.advance(note=note)
-            if stop.is_set():
-                save(done)
-                raise Stopped(f"stopped at step {done} of {config.steps}; run again to go on")
-            if time.monotonic() - saved_at > save_every_seconds and done < config.steps:
-                save(done)
-                saved_at = time.monotonic()
+                if due:
+                    check_finite(done)
+                    row = averages.row(ranks.sum(averages.sums), done, config.lr * factor)
+                    averages.clear()
+                    row["gradient_norm"] = float(norm)
+                    note = f"loss {row['loss']:.3f}, exact {row['exact_accuracy']:.1%}"
+                    note += f", {row['mean_segments']:.1f} segments"
+                    if config.validation:
+                        row["validation_accuracy"] = _validate(model, mean, validation, device)
+                        note += f", validation {row['validation_accuracy']:.1%}"
+                    rows.append(row)
+                progress.advance(note=note)
+                now = time.monotonic()
+                asked = stop.is_set()
+                late = now - saved_at > save_every_seconds and done < steps
+                if ranks.count > 1:  # all must do the same at the same step
+                    if done % STOP_EVERY:
+                        continue
+                    asked, late = (ranks.any(flag, device) for flag in (asked, late))
+                if asked:
+                    save(done)
+                    raise Stopped(f"stopped at step {done} of {steps}; run again to go on")
+                if late:
+                    save(done)
+                    saved_at = now
+        finally:
+            offers.close()
+    if mean:
+        model.load_state_dict(mean, strict=False)
     return model, rows
+
+
+def _follow(mean: dict[str, Tensor], model: AIR, decay: float) -> None:
+    """mean <- decay mean + (1 - decay) weights."""
+    weights = [p.detach() for p in model.parameters()]
+    torch._foreach_lerp_(list(mean.values()), weights, 1 - decay)
+
+
+def _validate(model: AIR, mean: dict[str, Tensor], puzzles: Puzzles, device: torch.device) -> float:
+    """Exact accuracy on the groups held out, with the mean of the weights if there is one."""
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()} if mean else {}
+    model.load_state_dict(mean, strict=False)
+    accuracy = evaluate(model, puzzles, 256, device, silent=True)["exact_accuracy"]
+    model.load_state_dict(weights, strict=False)
+    model.train()
+    return float(accuracy)
 
 
 def optimizers(model: AIR, config: TrainConfig) -> tuple[AdamATan2, SignSGD]:
@@ -191,7 +310,9 @@ def format_rows(rows: list[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([int(row["step"]), *(f"{row[name]:.6g}" for name in COLUMNS[1:])])
+        values = [row.get(name) for name in COLUMNS[1:]]
+        told = ["" if value is None else f"{value:.6g}" for value in values]
+        writer.writerow([int(row["step"]), *told])
     return text.getvalue()
 
 

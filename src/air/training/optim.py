@@ -77,11 +77,11 @@ class SignSGD(Optimizer):
                     p.add_(p.grad.sign(), alpha=-group["lr"])
 
 
-def learning_rate_factor(config: TrainConfig, step: int) -> float:
-    """Share of the learning rate at ``step`` (from 1): linear warm-up, then constant or cosine."""
+def learning_rate_factor(config: TrainConfig, step: int, steps: int) -> float:
+    """Share of the learning rate at ``step`` (from 1) of ``steps``: warm-up, constant or cosine."""
     if step < config.warmup_steps:
         return step / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
-    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    done = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
     return config.lr_final + (1 - config.lr_final) * 0.5 * (1 + math.cos(math.pi * done))

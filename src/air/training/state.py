@@ -40,17 +40,34 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+class CannotSave(Exception):
+    """The state could not be written; what was saved before is untouched."""
+
+
 class RunState:
     """Saves and restores (model, optimiser, carry, step, rows of the log) under ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.newest = folder / "state.safetensors"
         self.previous = folder / "previous.safetensors"
+        self.incoming = folder / "incoming.safetensors"
 
     def save(
-        self, model: AIR, optimizer: AdamATan2, carry: Carry, step: int, log: dict[str, Any]
+        self,
+        model: AIR,
+        optimizer: AdamATan2,
+        carry: Carry,
+        mean: dict[str, Tensor],
+        step: int,
+        log: dict[str, Any],
     ) -> None:
+        """Save all that the steps to come depend on; ``mean`` is the running mean of the weights.
+
+        Raises:
+            CannotSave: the disk is full, or the folder cannot be written.
+        """
         state = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+        state |= {f"mean/{name}": tensor for name, tensor in mean.items()}
         for name, parameter in model.named_parameters():
             for entry, tensor in optimizer.state.get(parameter, {}).items():
                 state[f"optimizer/{entry}/{name}"] = tensor
@@ -61,21 +78,25 @@ class RunState:
             "log": log,
             "bfloat16": [name for name, t in state.items() if t.dtype == torch.bfloat16],
         }
-        if self.newest.exists():
-            self.newest.replace(self.previous)
-        write_tensors(
-            self.newest,
-            {
-                name: (t.float() if t.dtype == torch.bfloat16 else t).detach().cpu().numpy()
-                for name, t in state.items()
-            },
-            header,
-        )
+        arrays = {
+            name: (t.float() if t.dtype == torch.bfloat16 else t).detach().cpu().numpy()
+            for name, t in state.items()
+        }
+        try:
+            write_tensors(self.incoming, arrays, header)
+            if self.newest.exists():
+                self.newest.replace(self.previous)
+            self.incoming.replace(self.newest)
+        except OSError as error:
+            raise CannotSave(
+                f"{self.newest.parent}: cannot save the state at step {step} ({error.strerror}); "
+                "what was saved before is intact: make room and run again"
+            ) from None
 
     def load(
-        self, model: AIR, optimizer: AdamATan2, device: torch.device
+        self, model: AIR, optimizer: AdamATan2, mean: dict[str, Tensor], device: torch.device
     ) -> tuple[Carry, int, dict[str, Any]] | None:
-        """Restore model and optimiser in place: (carry, step, log), or None for a new run."""
+        """Restore model, optimiser and mean in place: (carry, step, log), or None for a new run."""
         for path in (self.newest, self.previous):
             if not path.exists():
                 continue
@@ -93,6 +114,8 @@ class RunState:
             model.load_state_dict(
                 {name: state[f"model/{name}"].cpu() for name in model.state_dict()}
             )
+            for name in mean:
+                mean[name] = state[f"mean/{name}"]
             for name, parameter in model.named_parameters():
                 if f"optimizer/step/{name}" in state:
                     optimizer.state[parameter] = {

@@ -1,0 +1,89 @@
+"""What the benchmarks have in common: sizes, a timer that takes turns, what the machine can do."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from air.model.config import ModelConfig
+from air.model.network import AIR, Precision
+from air.model.variants import Variant
+from air.training.config import TrainConfig
+
+# (model, vocabulary, cells, batch size)
+SIZES: dict[str, tuple[ModelConfig, int, int, int]] = {
+    "mini": (
+        ModelConfig(
+            layers=2, hidden_size=64, heads=4, expansion=3.0, inner_multiple=32, positions="both",
+            max_segments=8,
+        ), 8, 36, 32,
+    ),
+    "paper": (ModelConfig(), 11, 81, 768),
+    "maze": (ModelConfig(), 6, 900, 768),
+}  # fmt: skip
+RECIPE = TrainConfig(steps=10_000, lr=1e-4, warmup_steps=0)
+
+
+def build(size: str, precision: Precision, device: torch.device) -> AIR:
+    config, vocabulary, cells, _ = SIZES[size]
+    return AIR(config, Variant.parse("Lx_H"), vocabulary, cells, precision, seed=0).to(device)
+
+
+def boards(size: str, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random tokens: speed does not depend on what they say."""
+    _, vocabulary, cells, _ = SIZES[size]
+    random = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randint(1, vocabulary, (2, batch, cells), generator=random)
+    return inputs.to(device), labels.to(device)
+
+
+def flops_of_f(model: AIR, batch: int) -> float:
+    """Of one call: two per weight and position, and the two products of attention."""
+    config, positions = model.config, model.cells + 1
+    weights = sum(p.numel() for p in model.stacks[0].parameters())
+    attention = 4 * positions * config.hidden_size * config.layers
+    return float(batch * positions * (2 * weights + attention))
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def take_turns(
+    sides: Mapping[str, Callable[[], object]], device: torch.device, rounds: int, each: int
+) -> dict[str, float]:
+    """Median seconds per call of each side, measured in turns so that a busy moment hits all."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            synchronize(device)
+            began = time.perf_counter()
+            for _ in range(each):
+                call()
+            synchronize(device)
+            taken[name].append((time.perf_counter() - began) / each)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def matrix_rate(precision: Precision, device: torch.device) -> float:
+    """FLOP/s of a large matrix product on this device, the best of several."""
+    n = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, n, n, device=device, dtype=getattr(torch, precision))
+    from air.model.kernels import linear
+
+    def product() -> object:
+        return linear(a, b)
+
+    product()
+    times = [take_turns({"product": product}, device, 1, 5)["product"] for _ in range(6)]
+    return 2 * n**3 / min(times)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes, of the device or of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
