@@ -30,8 +30,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (wide * cos.unsqueeze(-2) + turned * sin.unsqueeze(-2)).to(x.dtype)
 
 
-def f(model: AIR, h: Tensor) -> Tensor:
-    """All blocks: h [B, P, d] -> [B, P, d]."""
+def f(model: AIR, h: Tensor, seen: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+    """All blocks: h [B, P, d] -> [B, P, d]; ``seen`` receives each layer's queries and keys."""
     heads = model.config.heads
     for block in model.stacks[0].blocks:  # type: ignore[union-attr]
         batch, positions, d = h.shape
@@ -40,6 +40,8 @@ def f(model: AIR, h: Tensor) -> Tensor:
         if model.config.positions != "learned":
             q, k = rotate(q, model.cos, model.sin), rotate(k, model.cos, model.sin)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        if seen is not None:
+            seen.append((q, k))
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         out = linear(mixed.reshape(batch, positions, d), block.attention.out.weight)
         h = rms_norm(h + out)

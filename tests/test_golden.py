@@ -13,9 +13,9 @@ from torch import Tensor
 
 from air.model.halting import Outcome, fresh_carry, training_step
 from air.model.network import AIR
-from air.probes.attention import captured
+from air.probes.attention_maps import captured
 from air.probes.decoding import decoded_rollout
-from air.probes.freeze import CONDITIONS, count_changes
+from air.probes.freezing import CONDITIONS, count_changes
 from air.published import our_name
 from air.tasks.maze import Maze
 from air.tasks.sudoku import Sudoku

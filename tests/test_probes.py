@@ -1,5 +1,6 @@
 """The probes: exact, whatever the batch; their definitions stand in test_golden.py as numbers."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from air.checkpoint import save_model
 from air.model.config import ModelConfig
-from air.model.network import AIR
+from air.model.network import AIR, Update
 from air.model.variants import PUBLISHED, Variant
-from air.probes.attention import attention
-from air.probes.freeze import count_changes, freeze
-from air.probes.rollout import rollout
+from air.probes.attention_maps import attention
+from air.probes.freezing import count_changes, freeze
+from air.probes.rollouts import rollout
 from air.probes.statistics import bootstrap, mean_se
 from air.tasks.task import Puzzles
-
-CPU = torch.device("cpu")
+from tests.conftest import ROOT
 
 
 def model_for(puzzles: Puzzles, config: ModelConfig, name: str = "Lx_H") -> AIR:
@@ -52,11 +53,11 @@ def test_measures_do_not_depend_on_the_batch(
     model = model_for(puzzles, small_model)
     one, many = (
         (
-            rollout(model, puzzles, size, CPU, boards=5),
-            freeze(model, puzzles, size, CPU),
-            attention(model, puzzles, [0, 2], size, CPU),
+            rollout(model, puzzles, memory, boards=5, depth=5),
+            freeze(model, puzzles, memory, later=[1]),
+            attention(model, puzzles, [0, 2], memory),
         )
-        for size in (1, 20)
+        for memory in (1e-9, 1.0)  # one puzzle at a time, or all at once
     )
     assert np.array_equal(one[0].boards["z_H"], many[0].boards["z_H"])
     for ours, theirs in zip(one, many, strict=True):
@@ -87,12 +88,12 @@ def test_every_variant_can_be_probed(
 ) -> None:
     puzzles = sudokus[1].first(4)
     model = model_for(puzzles, small_model, variant)
-    shown = rollout(model, puzzles, 4, CPU, boards=2)
+    shown = rollout(model, puzzles, boards=2)
     assert shown.boards["z_L"].shape == (2, 18, 16)
-    frozen = freeze(model, puzzles, 4, CPU)
+    frozen = freeze(model, puzzles)
     assert frozen["freeze_H"]["z_H"]["token_changes"]["mean"] == 0
     assert frozen["freeze_L"]["z_L"]["token_changes"]["mean"] == 0
-    looked = attention(model, puzzles, [0, 1], 4, CPU)
+    looked = attention(model, puzzles, [0, 1])
     queries = looked["control"]["queries"] + looked["adjacent"]["queries"]
     assert queries == 2 * (puzzles.inputs == 1).sum()
 
@@ -101,7 +102,7 @@ def test_curves_and_boards_agree(
     small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
 ) -> None:
     puzzles = sudokus[1]
-    shown = rollout(model_for(puzzles, small_model), puzzles, 7, CPU, boards=len(puzzles))
+    shown = rollout(model_for(puzzles, small_model), puzzles, boards=len(puzzles))
     for state in ("z_L", "z_H"):
         boards = shown.boards[state]
         accuracy = (boards == puzzles.labels[:, None]).mean(axis=2)
@@ -109,6 +110,92 @@ def test_curves_and_boards_agree(
         compare(shown.measures[state]["cell_accuracy"], expected)
         undecided = (boards == 1).mean(axis=(0, 2))
         assert shown.measures[state]["undecided"]["mean"] == pytest.approx(undecided, abs=1e-5)
+
+
+def test_freezing_later_changes_nothing_before(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    """Up to segment k all is as it was; from there on the frozen state stands still."""
+    puzzles = sudokus[1]
+    model = model_for(puzzles, small_model)
+    measures = freeze(model, puzzles, later=[2])
+    updates = small_model.updates_per_segment
+    for level, state, other in (("H", "z_H", "z_L"), ("L", "z_L", "z_H")):
+        frozen = measures[f"freeze_{level}_from_2"]
+        for kind in ("mask_flips", "content_changes", "token_changes"):
+            curve = frozen[state][kind]["per_transition"]
+            normal = measures["normal"][state][kind]["per_transition"]
+            assert curve[: 2 * updates - 1] == normal[: 2 * updates - 1]
+            assert not any(curve[2 * updates - 1 :])
+            effect = measures["effects"][f"freeze_{level}_from_2"]
+            assert (effect["state"], effect["from_segment"]) == (other, 2)
+        curve = np.array(frozen[other]["content_changes"]["per_transition"])
+        normal = np.array(measures["normal"][other]["content_changes"]["per_transition"])
+        difference = (curve - normal)[2 * updates - 1 :].sum()
+        assert effect["content_changes"] == pytest.approx(difference, abs=1e-3)
+    # from the start on, no input reaches z_H of Lx_H: every puzzle takes the same way
+    assert measures["freeze_L"]["z_H"]["token_changes"]["se"] == 0
+
+
+def test_margins_distances_and_depth_by_hand(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    puzzles = sudokus[1].first(3)
+    model = model_for(puzzles, small_model)
+    measures = rollout(model, puzzles, depth=5).measures
+    query = torch.from_numpy(puzzles.inputs == 1)
+    with torch.no_grad():
+        x = model.embed(torch.from_numpy(puzzles.inputs.astype(np.int64)))
+        states = [model.fresh_states(3)]
+        for _ in range(5):
+            states.append(model.segment(x, *states[-1]))
+    for place, state in enumerate(("z_L", "z_H")):
+        entry = measures[state]
+        logits = model.decode(states[3][place]).double()
+        s = torch.where(logits < 0, 1 / (1 - logits), logits + 1)
+        p = (s / s.sum(-1, keepdim=True)).sort(descending=True).values
+        margin = ((p[..., 0] - p[..., 1]) * query).sum(1) / query.sum(1)
+        assert entry["margin"]["mean"][-1] == pytest.approx(margin.mean().item(), rel=1e-4)
+        old, new = (states[k][place][:, 1:].flatten(1) for k in (1, 2))
+        moved = ((new - old).norm(dim=1) / old.norm(dim=1)).mean().item()
+        assert entry["distance"]["mean"][0] == pytest.approx(moved, rel=1e-4)
+        assert len(entry["distance"]["mean"]) == small_model.max_segments - 1
+        boards = model.decode(states[5][place]).argmax(-1).numpy()
+        exact = (boards == puzzles.labels).all(axis=1).mean()
+        assert entry["exact_by_segment"]["mean"][4] == exact
+    last_L, last_H = (model.decode(z).argmax(-1) for z in states[3])
+    agreement = (last_L == last_H).double().mean().item()
+    assert measures["agreement"]["mean"][-1] == pytest.approx(agreement, rel=1e-5)
+
+
+def test_other_updates_can_be_looked_at(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    """An L-update after the H-update, too: its board still is the one that counts."""
+    puzzles = sudokus[1]
+    model = model_for(puzzles, small_model)
+    first = attention(model, puzzles, [1])
+    later = attention(model, puzzles, [1], updates=(Update("L", 1, 1), Update("H", 0, 0)))
+    assert later["control"]["queries"] == first["control"]["queries"]  # the same board
+    assert later["adjacent"]["d_nbr"]["H"] == first["adjacent"]["d_nbr"]["H"]
+    assert later["adjacent"]["d_nbr"]["L"] != first["adjacent"]["d_nbr"]["L"]
+
+
+def test_the_documented_example_runs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_model: ModelConfig,
+    sudokus: tuple[Puzzles, Puzzles],
+) -> None:
+    text = (ROOT / "docs" / "probes.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    model = tmp_path / "results/sudoku/Lx_H/seed0/model.safetensors"
+    save_model(model_for(sudokus[1], small_model), model, {})
+    sudokus[1].save(tmp_path / "data/sudoku/test.safetensors", "test")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["found"].boards["z_H"].shape[2] == 16
 
 
 def test_the_interval_covers_the_mean() -> None:

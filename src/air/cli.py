@@ -224,16 +224,17 @@ def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""
     import numpy as np
 
-    from air.probes.rollout import rollout as probe
+    from air.probes.rollouts import rollout as probe
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
         config = p.task(task).probes.rollout
         result = probe(
             model,
             puzzles.first(config.puzzles),
-            config.batch_size,
+            config.memory_gib,
             device,
             config.boards,
+            config.depth,
             f"rollout {task} {variant} seed {seed}",
         )
         path = paths.run(task, variant, seed) / "rollout.npz"
@@ -247,12 +248,13 @@ def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 @app.command(epilog="Example: air freeze maze Lx_H --seed 0")
 def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Compare rollouts with z_H or z_L frozen to the normal one: freeze.json."""
-    from air.probes.freeze import freeze as probe
+    from air.probes.freezing import freeze as probe
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
         config = p.task(task).probes.freeze
         label = f"freeze {task} {variant} seed {seed}"
-        return probe(model, puzzles.first(config.puzzles), config.batch_size, device, label)
+        chosen = puzzles.first(config.puzzles)
+        return probe(model, chosen, config.memory_gib, device, config.later, label)
 
     _measure(task, variant, seed, "freeze.json", call)
 
@@ -260,13 +262,16 @@ def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 @app.command(epilog="Example: air attention sudoku Lx_H --seed 0")
 def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Contrast the attention of L- and H-updates: attention.json."""
-    from air.probes.attention import attention as probe
+    from air.model.network import Update
+    from air.probes.attention_maps import attention as probe
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
         config = p.task(task).probes.attention
         label = f"attention {task} {variant} seed {seed}"
         chosen = puzzles.first(config.puzzles)
-        return probe(model, chosen, config.segments, config.batch_size, device, label)
+        H_cycle, L_cycle = config.L_update
+        updates = Update("L", H_cycle, L_cycle), Update("H", config.H_update, 0)
+        return probe(model, chosen, config.segments, config.memory_gib, device, updates, label)
 
     _measure(task, variant, seed, "attention.json", call)
 

@@ -74,6 +74,23 @@ class TaskParams(BaseModel):
                 f"{late} is not allowed: model.max_segments is {self.model.max_segments}, "
                 f"so segments go from 0 to {self.model.max_segments - 1}",
             )
+        last = self.model.max_segments - 1
+        for segment in self.probes.freeze.later:
+            if segment > last:
+                raise _At(
+                    "probes.freeze.later", f"{segment} is not allowed: segments go from 0 to {last}"
+                )
+        H_cycle, L_cycle = self.probes.attention.L_update
+        for key, cycle, cycles in (
+            ("L_update", H_cycle, self.model.H_cycles),
+            ("L_update", L_cycle, self.model.L_cycles),
+            ("H_update", self.probes.attention.H_update, self.model.H_cycles),
+        ):
+            if cycle >= cycles:
+                raise _At(
+                    f"probes.attention.{key}",
+                    f"{cycle} is not allowed: the model's cycles go from 0 to {cycles - 1}",
+                )
         return self
 
 

@@ -24,6 +24,7 @@ class Progress:
         self.done = self.start = done
         self.began = self.told = time.monotonic()
         self.note = ""
+        self.told_done = -1
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -43,7 +44,7 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.close()
-        elif error is None:
+        elif error is None and self.done != self.told_done:
             self._tell()
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
@@ -59,7 +60,7 @@ class Progress:
     def _tell(self) -> None:
         if self.silent:
             return
-        self.told = time.monotonic()
+        self.told, self.told_done = time.monotonic(), self.done
         seconds = max(self.told - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
         of, time_told = "", f"{seconds:.1f} s"

@@ -49,18 +49,21 @@ class Outcome:
     target_q_continue: Tensor
 
 
-def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log(s(logit of label) / sum s), s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64
-    (float32 on Apple's GPUs, which have nothing wider).
+def stablemax(logits: Tensor) -> Tensor:
+    """s / sum s with s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64: [..., V] -> [..., V].
 
-    logits [B, S, V], labels [B, S] -> [B, S]; 0 where the label is IGNORED (Prieto et al. 2025).
+    (Prieto et al. 2025; float32 on Apple's GPUs, which have nothing wider.)
     """
     x = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
     s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
-    log_probability = torch.log(s / s.sum(dim=-1, keepdim=True))
-    supervised = labels != IGNORED
+    return s / s.sum(dim=-1, keepdim=True)
+
+
+def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log stablemax(logits)[label]: [B, S, V], [B, S] -> [B, S]; 0 where the label is IGNORED."""
     label = labels.clamp(min=0).long().unsqueeze(-1)
-    return -log_probability.gather(-1, label).squeeze(-1) * supervised
+    log_probability = torch.log(stablemax(logits)).gather(-1, label).squeeze(-1)
+    return -log_probability * (labels != IGNORED)
 
 
 def fresh_carry(model: AIR, inputs: Tensor, labels: Tensor) -> Carry:

@@ -1,5 +1,24 @@
 """What a trained model does inside: decoded rollouts, frozen states, attention.
 
 All three walk :meth:`air.model.network.AIR.segment` with an observer; they ask a task only what its
-protocol offers and never which task it is.
+protocol offers and never which task it is. From Python: ``air.probes.rollout(model, puzzles)``,
+``air.probes.freeze(model, puzzles)``, ``air.probes.attention(model, puzzles)``.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from air.probes.attention_maps import attention as attention
+    from air.probes.freezing import freeze as freeze
+    from air.probes.rollouts import rollout as rollout
+
+_MODULES = {"rollout": "rollouts", "freeze": "freezing", "attention": "attention_maps"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a probe when it is asked for: what may be configured is read without torch."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Index = Annotated[int, Field(ge=0)]
+
 
 class ProbeConfig(BaseModel):
     """What all probes share."""
@@ -13,21 +15,32 @@ class ProbeConfig(BaseModel):
     variants: list[str] = Field(description="variants to probe, out of the task's variants")
     seeds: list[int] = Field(description="training runs to probe, out of the task's seeds")
     puzzles: int = Field(gt=0, description="first so many test puzzles")
-    batch_size: int = Field(64, gt=0)
+    memory_gib: float = Field(
+        2.0, gt=0, description="memory for the puzzles that are run at once; decides how many"
+    )
 
 
 class RolloutConfig(ProbeConfig):
     boards: int = Field(10, gt=0, description="first so many puzzles whose boards are kept")
+    depth: int | None = Field(
+        None, gt=0, le=256, description="segments up to which accuracy is told; null: max_segments"
+    )
 
 
 class FreezeConfig(ProbeConfig):
-    pass
+    later: list[Annotated[int, Field(gt=0)]] = Field(
+        [], description="also freeze from the start of these segments on, counted from 0"
+    )
 
 
 class AttentionConfig(ProbeConfig):
-    segments: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+    segments: Annotated[list[Index], Field(min_length=1)] = Field(
         [2, 4, 6, 8, 10, 12, 14, 15], description="segments to look at, counted from 0"
     )
+    L_update: Annotated[list[Index], Field(min_length=2, max_length=2)] = Field(
+        [0, 0], description="H-cycle and L-cycle of the L-update to look at"
+    )
+    H_update: Index = Field(0, description="H-cycle of the H-update to look at")
 
 
 class ProbesConfig(BaseModel):

@@ -1,5 +1,7 @@
 """The boards that z_L and z_H show after every sub-step of a rollout."""
 
+import resource
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -24,35 +26,80 @@ class BoardRecorder(Observer):
             boards = self.boards[level]
             if boards and level != update.level:  # this update left the state as it was
                 boards.append(boards[-1])
+                self.same(level)
             else:
-                boards.append(self.model.decode(z).argmax(dim=-1).to(torch.uint8))
+                logits = self.model.decode(z)
+                boards.append(logits.argmax(dim=-1).to(torch.uint8))
+                self.decoded(level, logits)
+
+    def decoded(self, level: Level, logits: Tensor) -> None:
+        """Told of a state that an update has changed: its logits [B, S, V]."""
+
+    def same(self, level: Level) -> None:
+        """Told of a state that an update has left as it was."""
 
 
 @torch.inference_mode()
 def decoded_rollout(
-    model: AIR, inputs: Tensor, segments: int, frozen: Level | None = None
+    model: AIR, inputs: Tensor, segments: int, frozen: Level | None = None, begin: int = 0
 ) -> dict[Level, Tensor]:
     """Boards of both states after every sub-step, uint8 ``[T, B, S]``, T = segments x updates.
 
     Args:
         inputs: tokens [B, S] on the model's device.
-        frozen: a state that keeps its initial value throughout.
+        frozen: a state that keeps its value from the start of segment ``begin`` on.
     """
     recorder = BoardRecorder(model)
     x = model.embed(inputs)
     z_L, z_H = model.fresh_states(len(inputs))
-    for _ in range(segments):
-        z_L, z_H = model.segment(x, z_L, z_H, frozen, recorder)
+    for segment in range(segments):
+        z_L, z_H = model.segment(x, z_L, z_H, frozen if segment >= begin else None, recorder)
     return {level: torch.stack(boards) for level, boards in recorder.boards.items()}
 
 
+def bytes_per_puzzle(model: AIR, maps: bool) -> int:
+    """An upper estimate of what one puzzle of a batch holds at once, without gradients.
+
+    ``maps``: with attention maps of every head, and their means over heads for all layers.
+    """
+    config, positions = model.config, model.attention_lead + model.cells
+    item = model.dtype.itemsize
+    activations = positions * (12 * config.hidden_size + 4 * config.inner_size) * item
+    scores = 3 * config.heads * positions**2 * item  # where attention is written out
+    logits = 4 * model.cells * model.vocabulary * 8
+    boards = 2 * config.max_segments * config.updates_per_segment * model.cells
+    looked_at = 4 * (4 * config.heads + 3 * config.layers) * model.cells**2 if maps else 0
+    return activations + scores + logits + boards + looked_at
+
+
 def in_batches(
-    puzzles: Puzzles, batch_size: int, device: torch.device, label: str
+    model: AIR,
+    puzzles: Puzzles,
+    memory_gib: float,
+    device: torch.device,
+    label: str,
+    maps: bool = False,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """(rows, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress."""
+    """(rows, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress.
+
+    A batch holds as many puzzles as ``memory_gib`` allows; the peak is told at the end.
+    """
+    fits = int(memory_gib * 2**30 / bytes_per_puzzle(model, maps))
+    batch_size = min(max(fits, 1), len(puzzles))
     with Progress(label, len(puzzles), "puzzles") as progress:
         for start in range(0, len(puzzles), batch_size):
             rows = slice(start, min(start + batch_size, len(puzzles)))
             inputs, labels = tensors(puzzles.inputs[rows], puzzles.labels[rows])
             yield rows, inputs.to(device), labels.to(device)
-            progress.advance(rows.stop - rows.start)
+            progress.advance(
+                rows.stop - rows.start,
+                f"{batch_size} at once, peak memory {peak_memory(device) / 2**30:.2f} GiB",
+            )
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most bytes so far: of the GPU's memory, or of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(kilobytes if sys.platform == "darwin" else kilobytes * 1024)

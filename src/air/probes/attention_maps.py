@@ -1,15 +1,15 @@
 """Attention (claim C5): is an L-update's attention more local than an H-update's?
 
-At the first L-update and the first H-update of chosen segments, in every layer, each head's
-attention is restricted to the content cells and renormalised; masses and entropies are taken per
-head and averaged over heads. Per query cell, three contrasts:
+At an L-update and an H-update (the paper: the first ones) of chosen segments, in every layer, each
+head's attention is restricted to the content cells and renormalised; masses and entropies are taken
+per head and averaged over heads. Per query cell, three contrasts:
 
     d_<neighbourhood> = (mass_L - mass_H) / divisor      (Sudoku: nbr; Maze: nbr4, nbr8, win5)
     d_ent = entropy_H - entropy_L                         (entropies divided by log of the cells)
     d_viol = mass_L - mass_H on violations of the board that z_H shows after that H-update
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from air.probes.decoding import in_batches
 from air.probes.statistics import bootstrap, rounded
 from air.tasks.task import Puzzles, Task
 
-CAPTURED = (Update("L", 0, 0), Update("H", 0, 0))
+CPU = torch.device("cpu")
+FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choice
 CLASSES = ("control", "adjacent")
 
 
@@ -34,20 +35,29 @@ class AttentionCapture(Observer):
     cells have a violation among their peers.
     """
 
-    def __init__(self, model: AIR, task: Task, labels: np.ndarray, device: torch.device) -> None:
-        self.model, self.task, self.labels = model, task, labels
+    def __init__(
+        self,
+        model: AIR,
+        task: Task,
+        labels: np.ndarray,
+        device: torch.device,
+        updates: tuple[Update, Update],
+    ) -> None:
+        self.model, self.task, self.labels, self.updates = model, task, labels, updates
         dtype = model.H_init.dtype  # float32, or float64 in a float64 model
 
         def matrix(cells: np.ndarray) -> Tensor:
             return torch.from_numpy(cells).to(device, dtype)
 
+        self.board: Tensor  # z_H after the captured H-update
+        self.pending = len(updates)
         self.near = torch.stack([matrix(n.matrix) for n in task.neighbourhoods.values()])
         self.reach, self.peers = matrix(task.violation_reach), matrix(task.peers)
-        self.parts: dict[Update, list[Tensor]] = {update: [] for update in CAPTURED}
-        self.maps: dict[Update, list[Tensor]] = {update: [] for update in CAPTURED}
+        self.parts: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.maps: dict[Update, list[Tensor]] = {update: [] for update in updates}
 
     def attention(self, update: Update) -> AttentionHook | None:
-        if update not in CAPTURED:
+        if update not in self.updates:
             return None
 
         def reduce(layer: int, queries: Tensor, keys: Tensor) -> None:
@@ -64,9 +74,12 @@ class AttentionCapture(Observer):
         return reduce
 
     def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
-        if update != CAPTURED[1]:
-            return
-        boards = self.model.decode(z_H).argmax(dim=-1).cpu().numpy().astype(np.uint8)
+        if update == self.updates[1]:
+            self.board = z_H
+        self.pending -= update in self.updates
+        if update not in self.updates or self.pending:
+            return  # an L-update may come after the H-update whose board counts
+        boards = self.model.decode(self.board).argmax(dim=-1).cpu().numpy().astype(np.uint8)
         wrong = torch.from_numpy(self.task.violations(boards, self.labels)).to(self.near)
         self.adjacent = (wrong @ self.peers > 0).cpu().numpy()
         measured = [
@@ -74,14 +87,19 @@ class AttentionCapture(Observer):
                 torch.cat([part, torch.einsum("bij,bj->bi", map_, wrong)[None]])
                 for part, map_ in zip(self.parts[update], self.maps[update], strict=True)
             ]
-            for update in CAPTURED
+            for update in self.updates
         ]
         self.measures = torch.stack([torch.stack(layers) for layers in measured]).cpu().numpy()
 
 
 @torch.inference_mode()
 def captured(
-    model: AIR, task: Task, inputs: Tensor, labels: Tensor, segments: list[int]
+    model: AIR,
+    task: Task,
+    inputs: Tensor,
+    labels: Tensor,
+    segments: Sequence[int],
+    updates: tuple[Update, Update] = FIRST,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(measures, adjacent) of :class:`AttentionCapture` for each of ``segments``, in order."""
     x = model.embed(inputs)
@@ -89,7 +107,7 @@ def captured(
     targets = labels.cpu().numpy().astype(np.uint8)
     for segment in range(max(segments) + 1):
         if segment in segments:
-            capture = AttentionCapture(model, task, targets, inputs.device)
+            capture = AttentionCapture(model, task, targets, inputs.device, updates)
             z_L, z_H = model.segment(x, z_L, z_H, observer=capture)
             yield capture.measures, capture.adjacent
         else:
@@ -99,12 +117,15 @@ def captured(
 def attention(
     model: AIR,
     puzzles: Puzzles,
-    segments: list[int],
-    batch_size: int,
-    device: torch.device,
+    segments: Sequence[int],
+    memory_gib: float = 2.0,
+    device: torch.device = CPU,
+    updates: tuple[Update, Update] = FIRST,
     label: str = "attention",
 ) -> dict[str, Any]:
     """The contents of attention.json: contrasts per class of query cell, one value per layer.
+
+    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked.
 
     ``interval_rows`` is the paper's half-width, 1.96 sd / sqrt(rows), which takes every (puzzle,
     segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
@@ -118,16 +139,16 @@ def attention(
     # per puzzle: sums of contrast, its square, its sign, the L part, the H part
     sums = np.zeros((5, *shape))
     rows_of = np.zeros((len(puzzles), len(CLASSES)), dtype=np.int64)
-    for rows, inputs, labels in in_batches(puzzles, batch_size, device, label):
+    for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
         query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
-        for measures, adjacent in captured(model, task, inputs, labels, segments):
+        for measures, adjacent in captured(model, task, inputs, labels, segments, updates):
             contrast = (measures[0] - measures[1]) / divisors[:, None, None]
             parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
             for c, members in enumerate((query & ~adjacent, query & adjacent)):
                 rows_of[rows, c] += members.sum(axis=1)
                 for total, part in zip(sums, parts, strict=True):
                     total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
-    result: dict[str, Any] = {"puzzles": len(puzzles), "segments": segments}
+    result: dict[str, Any] = {"puzzles": len(puzzles), "segments": list(segments)}
     for c, name in enumerate(CLASSES):
         counts = rows_of[:, c]
         total = counts.sum()
