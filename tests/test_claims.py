@@ -207,6 +207,67 @@ def test_operators(minus: list[float], verdict: str) -> None:
     assert found["verdict"] == verdict
 
 
+def test_runs_dealt_at_random() -> None:
+    """Exact for small groups: counted by hand; and both rules must agree for a verdict."""
+    ours, others = np.array([0.60, 0.62, 0.61]), np.array([0.50, 0.51, 0.52])
+    # of the 20 ways to deal six runs, this one and its mirror are as extreme
+    assert claims.permuted(ours, others) == pytest.approx(2 / 20)
+    five = np.array([0.60, 0.62, 0.61, 0.63, 0.64])
+    assert claims.permuted(five, five - 0.1) == pytest.approx(2 / 252, rel=1e-4)
+    found = claims.injection(study({"Lx_H": HIGH, "Lx_Hx": LOW}), "sudoku")
+    assert (found["verdict"], found["p_permutation"]) == ("inconclusive", 0.1)
+
+
+def test_how_many_runs_would_decide() -> None:
+    ours, others = np.array([0.5, 0.6]), np.array([0.4, 0.5])
+    # variances .005 each, effect .1: 1.96^2 * .01 / .01 = 3.84
+    assert claims.runs_to_decide(ours, others) == 4
+    assert claims.runs_to_decide(ours, ours) is None
+    # with so many runs of that spread, the interval would just clear zero
+    assert 1.96 * (0.01 / 4) ** 0.5 < 0.1 < 1.96 * (0.01 / 3) ** 0.5
+
+
+def seen(low: float, high: float) -> dict[str, Any]:
+    contrast = {"all_layers": {"mean": (low + high) / 2, "interval": [low, high]}}
+    return {"control": {"queries": 9, "d_nbr": contrast, "d_ent": contrast}}
+
+
+@pytest.mark.parametrize(
+    ("effects", "verdict"),
+    [
+        ({"Lx_H": (0.05, 0.06), "L_Hx": (-0.06, -0.05), "Lx_Hx": (-0.002, 0.001)}, "holds"),
+        ({"Lx_H": (0.05, 0.06), "Lx_Hx": (-0.002, 0.001)}, "holds"),
+        ({"Lx_H": (0.05, 0.06), "L2x_H": (0.02, 0.04)}, "inconclusive"),  # nothing to compare with
+        ({"Lx_H": (0.05, 0.06), "L_Hx": (0.05, 0.06), "Lx_Hx": (0.05, 0.06)}, "fails"),
+        ({"Lx_H": (0.05, 0.06), "L_Hx": (-0.06, -0.05), "Lx_Hx": (0.0, 0.02)}, "inconclusive"),
+        ({"hrm": (0.05, 0.06)}, "not run"),  # it does not only add the input
+    ],
+)
+def test_the_local_update_receives_the_input(
+    effects: dict[str, tuple[float, float]], verdict: str
+) -> None:
+    probed = {(variant, 0): seen(*ends) for variant, ends in effects.items()}
+    accuracies = {variant: [0.5] for variant in effects}
+    made_up = study(accuracies, attention=probed)
+    assert claims.input_sided(made_up, "sudoku")["verdict"] == verdict
+    unlearned = study(accuracies, solved=0.05, attention=probed)
+    told = claims.input_sided(unlearned, "sudoku")["verdict"]
+    assert told == ("not run" if verdict == "not run" else "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("symmetric", "verdict"), [((-0.004, 0.004), "holds"), ((0.05, 0.07), "inconclusive")]
+)
+def test_z_H_is_surer(symmetric: tuple[float, float], verdict: str) -> None:
+    leads = {"Lx_H": (0.05, 0.08), "L_Hx": (0.03, 0.04), "Lx_Hx": symmetric}
+    probed = {
+        (variant, 0): {"margin_lead": sum(ends) / 2, "margin_lead_interval": list(ends)}
+        for variant, ends in leads.items()
+    }
+    made_up = study({variant: [0.5] for variant in leads}, rollout=probed)
+    assert claims.surer(made_up, "maze")["verdict"] == verdict
+
+
 def test_verdicts_over_runs_and_tasks() -> None:
     assert claims.over_runs([]) == "not run"
     assert claims.over_runs(["holds", "holds"]) == "holds"
@@ -219,5 +280,5 @@ def test_verdicts_over_runs_and_tasks() -> None:
 
 def test_every_claim_is_judged() -> None:
     verdicts = claims.judge(study())
-    assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2"]
     assert {claim["verdict"] for claim in verdicts.values()} == {"not run"}

@@ -129,6 +129,7 @@ def attention(
 
     ``interval_rows`` is the paper's half-width, 1.96 sd / sqrt(rows), which takes every (puzzle,
     segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
+    ``all_layers`` is the mean over layers, with an interval of the second kind.
     ``L`` and ``H`` are the means of the contrast's parts, ``positive`` the share of rows above 0.
     """
     model = model.eval().to(device)
@@ -158,9 +159,15 @@ def attention(
             half_width = 1.96 * deviation / np.sqrt(total)
         per_puzzle = sums[0, :, c]
         ends = bootstrap(per_puzzle, np.broadcast_to(counts[:, None, None], per_puzzle.shape))
+        over_layers = per_puzzle.mean(axis=1)
+        all_ends = bootstrap(over_layers, np.broadcast_to(counts[:, None], over_layers.shape))
         result[name] = {"queries": int(total), "puzzles": int((counts > 0).sum())}
         for m, measure in enumerate(names):
             result[name][measure] = {
+                "all_layers": {
+                    "mean": rounded(mean[:, m].mean()),
+                    "interval": rounded(all_ends[:, m]),
+                },
                 "mean": rounded(mean[:, m]),
                 "interval": rounded(ends[:, :, m].T),
                 "interval_rows": rounded(half_width[:, m]),

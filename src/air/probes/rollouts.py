@@ -66,7 +66,7 @@ def rollout(
     puzzles; ``undecided_moves`` how many cells of a puzzle enter or leave that token from one
     sub-step to the next. Both count from the state's first update on: before it, z_H shows what
     its untrained initial value happens to decode to. ``margin_lead`` is how far z_H's margin is
-    above z_L's after the last sub-step, with its interval over puzzles.
+    above z_L's, over the sub-steps from z_H's first update on, with its interval over puzzles.
     """
     model = model.eval().to(device)
     segments, updates = model.config.max_segments, model.config.updates_per_segment
@@ -113,7 +113,8 @@ def rollout(
             if rows.start < boards:
                 first = of_state[:, : boards - rows.start].transpose(0, 1)
                 kept[level].append(first.cpu().numpy())
-    lead = curves["margin"]["H"][:, -1] - curves["margin"]["L"][:, -1]
+    leads = curves["margin"]["H"] - curves["margin"]["L"]
+    lead = leads[:, model.config.L_cycles :].mean(axis=1)
     measures: dict[str, Any] = {
         "puzzles": n,
         "segments": segments,

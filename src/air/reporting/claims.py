@@ -10,12 +10,21 @@ A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
   and is inconclusive otherwise. A run that solves no more than the share ``LEARNED`` of the test
   puzzles decides nothing: the claim is about models that have learned their task.
 - A claim about several tasks holds if it holds in all, and fails if it fails in any.
+- X1 and X2 are claims of this project. They compare variants that only add the input: those into
+  which it enters asymmetrically, with an effect beyond ``none``, and the others, with one within
+  it. They need a learned run of both kinds (X1: also L- and H-sided ones count as two kinds).
+
+With at least ``LEAST_TO_PERMUTE`` runs in each of two groups, their difference must also be
+unlikely (p below ``UNLIKELY``) if runs are dealt to the groups at random: a permutation test, exact
+up to 100,000 ways to deal. Where two groups do not decide, ``runs_to_decide`` is the number of runs
+a group at which an effect and a spread like those observed would.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import permutation_test
 
 from air.reporting.study import Study
 
@@ -23,6 +32,8 @@ Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 LEAST_RUNS = 2
 RESAMPLES = 10_000
 LEARNED = 0.1
+LEAST_TO_PERMUTE = 3
+UNLIKELY = 0.05
 PROBED = "Lx_H"  # the paper's default, whose inside it looks at
 
 
@@ -35,6 +46,8 @@ def judge(study: Study) -> dict[str, Any]:
         "C4": level_tokens,
         "C5": locality,
         "C6": operators,
+        "X1": input_sided,
+        "X2": surer,
     }
     result: dict[str, Any] = {}
     for name, decide in judges.items():
@@ -285,11 +298,117 @@ def _summary(accuracies: np.ndarray) -> dict[str, Any]:
 def _by_difference(result: dict[str, Any], ours: np.ndarray, others: np.ndarray) -> dict[str, Any]:
     if not len(ours) or not len(others):
         return result
-    if min(len(ours), len(others)) < LEAST_RUNS:
+    fewest = min(len(ours), len(others))
+    if fewest < LEAST_RUNS:
         effect = round(float(ours.mean() - others.mean()), 6)
         return result | {"verdict": "inconclusive", "effect": effect}
     effect, ends = difference(ours, others)
-    return result | {"verdict": by_sign(ends), "effect": effect, "interval": ends}
+    verdict = by_sign(ends)
+    result |= {"effect": effect, "interval": ends}
+    if fewest >= LEAST_TO_PERMUTE:
+        result["p_permutation"] = permuted(ours, others)
+        if result["p_permutation"] >= UNLIKELY:
+            verdict = "inconclusive"
+    if verdict == "inconclusive":
+        result["runs_to_decide"] = runs_to_decide(ours, others)
+    return result | {"verdict": verdict}
+
+
+def permuted(ours: np.ndarray, others: np.ndarray) -> float:
+    """Two-sided p of the difference of means if runs are dealt to the groups at random."""
+    found = permutation_test(
+        (ours, others),
+        lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
+        vectorized=True,
+        n_resamples=100_000,
+        rng=np.random.default_rng(0),
+    )
+    return round(float(found.pvalue), 6)
+
+
+def runs_to_decide(ours: np.ndarray, others: np.ndarray) -> int | None:
+    """Runs a group at which 1.96 standard errors fall below the effect; None if there is none."""
+    effect = ours.mean() - others.mean()
+    if not effect:
+        return None
+    variance = ours.var(ddof=1) + others.var(ddof=1)
+    return max(int(np.ceil(1.96**2 * variance / effect**2)), LEAST_RUNS)
+
+
+def input_sided(study: Study, task: str) -> dict[str, Any]:
+    """X1: the neighbourhood contrast, over all layers, has the sign of n_L - n_H."""
+    none = study.claims["X1"]["none"][task]
+
+    def effect(measures: dict[str, Any]) -> dict[str, Any]:
+        nearest = next(name for name in measures["control"] if name.startswith("d_"))
+        found: dict[str, Any] = measures["control"][nearest]["all_layers"]
+        return found
+
+    return _over_sides(study, task, "attention", effect, none, mirrored=True)
+
+
+def surer(study: Study, task: str) -> dict[str, Any]:
+    """X2: z_H's margin on query cells is above z_L's where the input enters asymmetrically."""
+
+    def effect(measures: dict[str, Any]) -> dict[str, Any]:
+        return {"mean": measures["margin_lead"], "interval": measures["margin_lead_interval"]}
+
+    return _over_sides(study, task, "rollout", effect, study.claims["X2"]["none"], mirrored=False)
+
+
+def _over_sides(
+    study: Study,
+    task: str,
+    probe: str,
+    effect: Callable[[dict[str, Any]], dict[str, Any]],
+    none: float,
+    mirrored: bool,
+) -> dict[str, Any]:
+    """Whether each probed run's effect is as its variant's side says, and all of them together.
+
+    ``mirrored``: H-sided variants should show the reverse of L-sided ones, not the same.
+    """
+    plain = {*group(study, task, True), *group(study, task, False)}
+    entries: dict[str, Any] = {}
+    kinds: set[int] = set()
+    for (variant, seed), measures in study.probe(task, probe).items():
+        if variant not in plain:
+            continue
+        says = study.variants[variant]
+        side = int(np.sign(says["n_L"] - says["n_H"])) if mirrored else says["n_L"] != says["n_H"]
+        found = effect(measures)
+        solved = study.solved(task, (variant, seed))
+        ends = [end for end in found["interval"] if end is not None]
+        verdict: Verdict = "inconclusive"
+        if len(ends) == 2 and solved > LEARNED:
+            kinds.add(int(side))
+            verdict = _beyond(ends, int(side), none) if side else _within(ends, none)
+        entries[f"{variant} seed{seed}"] = {
+            "verdict": verdict,
+            "effect": found["mean"],
+            "interval": found["interval"],
+            "solved": round(solved, 6) if solved == solved else None,
+        }
+    if not entries:
+        return {"verdict": "not run"}
+    verdict = over_runs([entry["verdict"] for entry in entries.values()])
+    if len(kinds) < 2 and verdict == "holds":
+        verdict = "inconclusive"  # nothing to compare with
+    return {"verdict": verdict, "runs": entries}
+
+
+def _beyond(ends: list[float], side: int, none: float) -> Verdict:
+    low, high = sorted(side * end for end in ends)
+    if low > none:
+        return "holds"
+    return "fails" if high < none else "inconclusive"
+
+
+def _within(ends: list[float], none: float) -> Verdict:
+    low, high = ends
+    if -none < low and high < none:
+        return "holds"
+    return "fails" if low > none or high < -none else "inconclusive"
 
 
 def _probed(study: Study, task: str, probe: str) -> dict[int, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The tables of the report, as HTML."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -7,9 +8,12 @@ import pandas as pd
 
 from air import paths
 from air.files import read_json
+from air.reporting import claims as judging
 from air.reporting.claims import LEARNED
 from air.reporting.figures import Shown, missing
 from air.reporting.study import TASKS, TRAITS, Study
+
+OWN = " <span class='own'>not in the paper</span>"
 
 
 def claims(study: Study) -> Shown:
@@ -25,12 +29,49 @@ def claims(study: Study) -> Shown:
         )
         rows.append(
             f"<tr><th scope='row'>{name}</th><td><b>{escape(text['title'])}</b>"
+            f"{OWN if text.get('own') else ''}"
             f"<p>{escape(text['statement'])}</p></td>"
             f"<td>{_badge(claim['verdict'])}</td><td>{tasks}</td></tr>"
         )
-    head = "<tr><th></th><th>The paper's claim</th><th>Here</th><th>What was measured</th></tr>"
+    head = "<tr><th></th><th>Claim</th><th>Here</th><th>What was measured</th></tr>"
     body = "".join(rows)
     return Shown(f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>")
+
+
+def rules(study: Study) -> Shown:
+    """How verdicts come about, as the code says it, and the thresholds of each claim."""
+    text = escape(judging.__doc__ or "").split("\n\n", 1)[1]
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        if block.startswith("- "):
+            items = "".join(f"<li>{item}</li>" for item in block[2:].split("\n- "))
+            blocks.append(f"<ul>{items}</ul>")
+        else:
+            blocks.append(f"<p>{block}</p>")
+    html = re.sub(r"``([\w ]+)``", lambda found: f"<code>{found[1]}</code>", "".join(blocks))
+    words = {"title", "statement", "tasks", "own"}
+    thresholds: dict[str, Any] = {
+        name: getattr(judging, name)
+        for name in ("LEAST_RUNS", "LEARNED", "LEAST_TO_PERMUTE", "UNLIKELY")
+    }
+    for name, claim in study.claims.items():
+        thresholds |= {f"{name}: {key}": claim[key] for key in claim if key not in words}
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(_plain(value))}</td></tr>"
+        for name, value in thresholds.items()
+    )
+    return Shown(
+        f"<details><summary>The rules, and their thresholds</summary>{html}"
+        f"<table><thead><tr><th>threshold</th><th>value</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></details>"
+    )
+
+
+def _plain(value: Any) -> str:
+    """A threshold in words: numbers, lists and mappings."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def evidence(claim: str, found: dict[str, Any]) -> str:
@@ -81,6 +122,14 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
                 f"{run}: contrast per layer {_layers(entry)}"
                 + (f", on violations {_layers(entry['d_viol'])}." if "d_viol" in entry else ".")
                 for run, entry in _by_run(found)
+            )
+        case "X1" | "X2":
+            what = "Attention nearby, L less H" if claim == "X1" else "Margin, z_H less z_L"
+            return f"{what}: " + "; ".join(
+                f"{run.replace('seed', 'seed ')} {_number(entry['effect'])} "
+                f"[{', '.join(_number(end) for end in entry['interval'])}]"
+                + ("" if (entry["solved"] or 0) > LEARNED else " (has not learned)")
+                for run, entry in found["runs"].items()
             )
         case _:
             return "; ".join(
@@ -215,7 +264,16 @@ def _interval(found: dict[str, Any]) -> str:
     if "interval" not in found:
         return "; one run a group shows no spread"
     low, high = found["interval"]
-    return f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
+    told = f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
+    if "p_permutation" in found:
+        told += f", p = {found['p_permutation']:.2g} by permutation"
+    if found.get("runs_to_decide"):
+        told += f"; about {found['runs_to_decide']:,} runs a group would decide"
+    return told
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:+.3f}"
 
 
 def _published(found: dict[str, Any]) -> str:
