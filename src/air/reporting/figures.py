@@ -235,9 +235,10 @@ def rollout_curves(study: Study, task: str) -> Shown:
                     axis.fill_between(places, mean - error, mean + error, color=colour, alpha=0.2)
                     axis.plot(places, mean, color=colour, label=state)
                 axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-                axis.set_ylim(bottom=0)
             column[0].set_title(f"{variant}, seed {seed}")
             column[1].set_xlabel("sub-step")
+        for axis in axes[:, 0]:  # only now: limits set before would hide what is higher
+            axis.set_ylim(0, max(axis.get_ylim()[1], 0.02))
         axes[0, 0].set_ylabel("cells right")
         axes[1, 0].set_ylabel("cells undecided")
         axes[0, 0].legend(loc="lower right")
@@ -246,6 +247,50 @@ def rollout_curves(study: Study, task: str) -> Shown:
             f"Line plots: {TASKS[task]} cell accuracy and undecided share of z_L and z_H.",
             "What the two states show when decoded after every update, over a whole rollout: mean "
             "over puzzles, band of one standard error.",
+        )
+
+
+def rollout_inside(study: Study, task: str) -> Shown:
+    """What lies under the boards: margins, agreement, distances between segments, depth."""
+    probed = study.probe(task, "rollout")
+    if not probed:
+        return missing(f"The rollouts of no {TASKS[task]} run have been looked at yet.")
+    with style():
+        canvas, axes = plt.subplots(2, 2, figsize=(7.2, 5.0))
+        for colour, ((variant, seed), measures) in _coloured(probed.items()):
+            label = f"{variant}, seed {seed}"
+            for state, line in (("z_L", ":"), ("z_H", "-")):
+                entry = measures[state]
+                for axis, name, first in (
+                    (axes[0, 0], "margin", 1),
+                    (axes[1, 0], "distance", 2),
+                    (axes[1, 1], "exact_by_segment", 1),
+                ):
+                    mean = np.array(entry[name]["mean"], dtype=float)
+                    shown = label if state == "z_H" else None
+                    axis.plot(np.arange(len(mean)) + first, mean, line, color=colour, label=shown)
+            agreement = np.array(measures["agreement"]["mean"], dtype=float)
+            axes[0, 1].plot(np.arange(len(agreement)) + 1, agreement, color=colour)
+        for axis, title, y, x in (
+            (axes[0, 0], "How sure the states are", "margin of the best token", "sub-step"),
+            (axes[0, 1], "Where both show the same", "share of cells", "sub-step"),
+            (axes[1, 0], "How far they still move", "relative change", "segment"),
+            (axes[1, 1], "Puzzles solved by depth", "share of puzzles", "segment"),
+        ):
+            axis.set_title(title)
+            axis.set_ylabel(y)
+            axis.set_xlabel(x)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_ylim(bottom=0)
+        for axis in (axes[0, 1], axes[1, 1]):
+            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes[0, 0].legend()
+        return as_figure(
+            canvas,
+            f"Four line plots of {TASKS[task]} rollouts: margin, agreement, change, accuracy.",
+            f"{TASKS[task]}, means over puzzles; z_H solid, z_L dotted. Margin: lead of the best "
+            "token over the second on the cells to be filled in. Change: distance of a state from "
+            "itself one segment before, 0 at a fixed point.",
         )
 
 
@@ -412,10 +457,11 @@ def freeze_transitions(study: Study, task: str) -> Shown:
                         color=CONDITION_COLOURS[condition],
                         label=CONDITIONS[condition],
                     )
-                axis.set_ylim(bottom=0)
                 axis.legend(loc="upper right")
             column[0].set_title(f"{variant}, seed {seed}")
             column[1].set_xlabel("transition between sub-steps")
+        for axis in axes[:, 0]:
+            axis.set_ylim(bottom=0)
         axes[0, 0].set_ylabel("changes of z_L")
         axes[1, 0].set_ylabel("changes of z_H")
         return as_figure(

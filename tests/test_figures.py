@@ -1,0 +1,83 @@
+"""Figures show all of what they draw, for one run as for several."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from air import probes
+from air.model.config import ModelConfig
+from air.model.network import AIR
+from air.model.variants import Variant
+from air.reporting import figures
+from air.reporting.study import Study
+from air.tasks.task import Puzzles
+
+
+class Probed(Study):
+    """A study whose probes are given, not read."""
+
+    def probe(self, task: str, name: str) -> dict[tuple[str, int], Any]:
+        found: dict[tuple[str, int], Any] = self.params[name]
+        return found
+
+
+@pytest.fixture(scope="module")
+def measured(small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]) -> dict[str, Any]:
+    """Every probe on models of different liveliness, so that curves differ in height."""
+    puzzles = sudokus[1].first(6)
+    found: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
+    for seed, liveliness in enumerate((1, 2, 4)):
+        model = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=seed)
+        for parameter in model.stacks.parameters():
+            parameter.data.mul_(liveliness)
+        run = ("Lx_H", seed)
+        found["rollout"][run] = probes.rollout(model, puzzles).measures
+        found["freeze"][run] = probes.freeze(model, puzzles)
+        found["attention"][run] = probes.attention(model, puzzles, [0, 2])
+    return found
+
+
+FIGURES = (
+    figures.rollout_curves,
+    figures.rollout_inside,
+    figures.freeze,
+    figures.freeze_transitions,
+    figures.attention,
+)
+
+
+@pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("runs", [1, 3])
+def test_nothing_is_cut_off(
+    draw: Any, runs: int, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    def keep(canvas: Figure, alt: str, caption: str) -> figures.Shown:
+        drawn.append(canvas)
+        assert alt
+        assert caption
+        return figures.Shown("")
+
+    monkeypatch.setattr(figures, "as_figure", keep)
+    chosen = {name: dict(list(found.items())[:runs]) for name, found in measured.items()}
+    draw(Probed(chosen, {}, {}, {}), "sudoku")
+    points = 0
+    for axis in drawn[0].axes:
+        low, high = axis.get_ylim()
+        for line in axis.lines:
+            if line.get_transform().contains_branch(axis.transData):
+                values = np.asarray(line.get_ydata(), dtype=float)
+                values = values[np.isfinite(values)]
+                assert (values >= low - 1e-9).all()
+                assert (values <= high + 1e-9).all()
+                points += len(values)
+    assert points
+
+
+@pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
+def test_without_results_there_is_a_sentence(draw: Any) -> None:
+    nothing: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
+    assert 'class="missing"' in draw(Probed(nothing, {}, {}, {}), "maze").html
