@@ -1,5 +1,7 @@
 """Figures show all of what they draw, for one run as for several."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from air import probes
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.reporting import figures
+from air.reporting import figures, tables
 from air.reporting.study import Study
 from air.tasks.task import Puzzles
 
@@ -81,3 +83,19 @@ def test_nothing_is_cut_off(
 def test_without_results_there_is_a_sentence(draw: Any) -> None:
     nothing: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
     assert 'class="missing"' in draw(Probed(nothing, {}, {}, {}), "maze").html
+
+
+def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = Probed({}, {}, {}, {})
+    assert 'class="missing"' in tables.cost(study).html
+    times = {"train/maze/Lx_H/seed0": 60, "train/maze/hrm/seed1": 120, "claims": 2}
+    for name, seconds in times.items():
+        path = tmp_path / "logs/benchmark" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t2048\n", encoding="utf-8")
+    html = tables.cost(study).html
+    rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
+    assert rows[0] == ["train", "Maze", "2", "90.0 s", "3.0 min", "2.00 GiB"]
+    assert rows[1] == ["claims", "", "1", "2.0 s", "2.0 s", "2.00 GiB"]
+    assert rows[2] == ["all", "", "3", "", "3.0 min", ""]

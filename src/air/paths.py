@@ -7,6 +7,7 @@ CLAIMS_TEXT = Path("reports/claims.yaml")
 PAPER = Path("reports/paper.yaml")
 CLAIMS = Path("reports/claims.json")
 RESUME = Path(".resume")
+BENCHMARKS = Path("logs/benchmark")  # what every job took, as Snakemake measured it
 
 
 def data(task: str, split: str) -> Path:

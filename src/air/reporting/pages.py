@@ -16,7 +16,8 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from air import paths
-from air.files import UserError, read_json, write_text
+from air.files import UserError, read_json, read_tensors, write_text
+from air.reporting.study import TASKS
 
 # The pages in the order of the menu.
 PAGES = {
@@ -26,6 +27,7 @@ PAGES = {
     "rollouts": "Rollouts",
     "freeze": "Freezing",
     "attention": "Attention",
+    "cost": "Cost",
 }
 CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "params.yaml", "reports/*.ipynb")
 
@@ -95,11 +97,22 @@ def provenance() -> dict[str, str]:
     return {
         "preset": params["preset"],
         "code": _commit(),
+        "data": ", ".join(_data()) or "not made yet",
         "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
         "software": f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("air", "torch", "numpy")),
         "page made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _data() -> list[str]:
+    """The hash of each split that there is, in short."""
+    return [
+        f"{task} {split} {read_tensors(path, 'puzzles', mapped=True)[1]['sha256'][:8]}"
+        for task in TASKS
+        for split in ("train", "test")
+        if (path := paths.data(task, split)).exists()
+    ]
 
 
 def _commit() -> str:

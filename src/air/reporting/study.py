@@ -54,7 +54,7 @@ class Study:
                 task, self.params[task], "evaluation"
             ).items()
         ]
-        columns = ["variant", "seed", "exact_accuracy", "cell_accuracy", "puzzles"]
+        columns = ["variant", "seed", "exact_accuracy", "cell_accuracy", "puzzles", "parameters"]
         return pd.DataFrame(rows, columns=[*columns, "exact_accuracy_by_segment"])
 
     def accuracy(self, task: str, variant: str) -> np.ndarray:
@@ -95,6 +95,22 @@ class Study:
     def statistics(self, task: str) -> dict[str, Any] | None:
         path = paths.statistics(task)
         return read_json(path) if path.exists() else None
+
+    def costs(self) -> pd.DataFrame:
+        """One row per job that Snakemake has measured: stage, what it was for, seconds, MiB."""
+        rows = []
+        for path in sorted(paths.BENCHMARKS.rglob("*.tsv")):
+            stage, *what = path.relative_to(paths.BENCHMARKS).with_suffix("").parts
+            last = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+            rows.append(
+                {
+                    "stage": stage,
+                    "task": what[0] if what and what[0] in TASKS else "",
+                    "seconds": float(last["s"]),
+                    "memory": float(last["max_rss"]),
+                }
+            )
+        return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory"])
 
     def _measures(
         self, task: str, chosen: Mapping[str, Any], name: str

@@ -203,6 +203,62 @@ def data(study: Study) -> Shown:
     return _frame(frame.reset_index(names=""))
 
 
+STAGES = (
+    "check",
+    "data",
+    "train",
+    "evaluate",
+    "rollout",
+    "freeze",
+    "attention",
+    "claims",
+    "report",
+)
+
+
+def cost(study: Study) -> Shown:
+    """What the jobs of each stage took when they last ran, as Snakemake measured it."""
+    jobs = study.costs()
+    if jobs.empty:
+        return missing("Snakemake has measured no job yet (`dvc repro` measures none).")
+    rows = []
+    for stage in STAGES:
+        for task, title in (*TASKS.items(), ("", "")):
+            found = jobs[(jobs["stage"] == stage) & (jobs["task"] == task)]
+            if len(found):
+                rows.append(
+                    {
+                        "stage": stage,
+                        "task": title,
+                        "jobs": len(found),
+                        "mean": _time(found["seconds"].mean()),
+                        "all together": _time(found["seconds"].sum()),
+                        "peak memory": f"{found['memory'].max() / 1024:.2f} GiB",
+                    }
+                )
+    total = {"stage": "all", "jobs": len(jobs), "all together": _time(jobs["seconds"].sum())}
+    return _frame(pd.DataFrame([*rows, total]).fillna(""))
+
+
+def parameters(study: Study) -> Shown:
+    """How many numbers each variant learns."""
+    columns = {}
+    for task, title in TASKS.items():
+        runs = study.runs(task)
+        if len(runs):
+            columns[title] = runs.groupby("variant", sort=False)["parameters"].first()
+    if not columns:
+        return missing("No run has been evaluated yet.")
+    frame = pd.DataFrame(columns).map(lambda n: "not run" if pd.isna(n) else f"{int(n):,}")
+    return _frame(frame.rename_axis("variant").reset_index())
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def setting(study: Study) -> Shown:
     """What this study was configured to run, beside the paper's recipe."""
     paper = {

@@ -26,7 +26,8 @@ def evaluate(
 
     ``exact_accuracy`` is the share of boards right in every cell after the model's last segment
     (``max_segments``), ``cell_accuracy`` the share of cells, ``exact_accuracy_by_segment`` the
-    share of boards after segments 1..``segments``, which may go further.
+    share of boards after segments 1..``segments``, which may go further; ``parameters`` how many
+    numbers the model has learned.
     """
     model = model.eval().to(device)
     if compiled:
@@ -59,4 +60,5 @@ def evaluate(
         "cell_accuracy": round(int(right_cells) / (len(puzzles) * puzzles.task.cells), 6),
         "exact_accuracy_by_segment": shares,
         "puzzles": len(puzzles),
+        "parameters": sum(p.numel() for p in model.parameters()),
     }
