@@ -168,6 +168,20 @@ def test_margins_distances_and_depth_by_hand(
     assert measures["agreement"]["mean"][-1] == pytest.approx(agreement, rel=1e-5)
 
 
+def test_a_puzzle_without_query_cells_is_left_out_of_margins(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    puzzles = sudokus[1].first(5)
+    model = model_for(puzzles, small_model)
+    inputs = puzzles.inputs.copy()
+    inputs[4] = puzzles.labels[4]  # nothing left to fill in
+    solved = Puzzles(puzzles.task, inputs, puzzles.labels, 0)
+    measures = rollout(model, solved).measures
+    fewer = rollout(model, puzzles.first(4)).measures
+    assert measures["margin_lead"] == pytest.approx(fewer["margin_lead"], rel=1e-4)
+    compare(measures["z_H"]["margin"], fewer["z_H"]["margin"])
+
+
 def test_other_updates_can_be_looked_at(
     small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
 ) -> None:

@@ -21,6 +21,7 @@ from air.model.halting import fresh_carry, training_step
 from air.model.network import AIR, Gradient
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
+from air.training import loop
 from air.training.batches import batch, batch_indices, min_segments
 from air.training.config import TrainConfig
 from air.training.evaluate import evaluate
@@ -58,6 +59,7 @@ def test_exploration_is_as_often_and_as_long_as_asked() -> None:
     assert explored.max() == 16
     assert abs(explored.double().mean().item() - 9.0) < 0.2
     assert not min_segments(50, 16, 0.0, 0, 0).any()
+    assert min_segments(50, 1, 1.0, 0, 0).tolist() == [1] * 50  # never beyond the last segment
 
 
 def test_learning_rate() -> None:
@@ -330,6 +332,14 @@ def test_the_mean_of_the_weights_is_kept(
     for name, tensor in kept.named_parameters():
         first = 0.75 * weights[0][name] + 0.25 * weights[1][name]
         assert torch.allclose(tensor, 0.75 * first + 0.25 * weights[2][name], atol=1e-6), name
+    # level tokens are kept in bfloat16, in which a small step rounds to nothing; their mean is not
+    run = small_run(small_model, steps=40, lr=0.05, ema=0.9)
+    run.variant, run.precision = Variant.parse("level_token_addition"), "bfloat16"
+    followed: list[dict[str, torch.Tensor]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_follow", lambda mean, *rest: followed.append(mean))
+        train(run, sudokus[0], CPU, tmp_path / "tokens")
+    assert {tensor.dtype for tensor in followed[0].values()} == {torch.float32}
     # it survives an interruption
     run = small_run(small_model, ema=0.75)
     undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")

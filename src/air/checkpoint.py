@@ -53,7 +53,14 @@ def load_model(path: Path) -> AIR:
             header["cells"],
             header["precision"],
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        ValidationError,
+    ) as error:
         raise UserError(f"{path}: its header does not describe a model ({error})") from None
     expected = model.state_dict()
     if set(expected) != set(tensors):
@@ -66,5 +73,5 @@ def load_model(path: Path) -> AIR:
                 f"{tuple(expected[name].shape)}"
             )
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
-    model.origin = header["origin"]
+    model.origin = header.get("origin", {})
     return model.eval()

@@ -31,7 +31,7 @@ Task = Annotated[Literal["sudoku", "maze"], typer.Argument(help="which task")]
 VariantName = Annotated[
     str, typer.Argument(help="a variant: one that `air variants` lists, or a name such as L3x_H")
 ]
-Seed = Annotated[int, typer.Option(help="which training run", min=0)]
+Seed = Annotated[int, typer.Option(help="which training run", min=0, max=2**63 - 1)]
 
 
 def main() -> None:
@@ -98,17 +98,29 @@ def import_checkpoint(
     ] = None,
     variant: Annotated[str | None, typer.Option(help="if arch.name does not say it")] = None,
     cells: Annotated[
-        int | None, typer.Option(help="cells of a board, if not 81 (Sudoku) or 900 (Maze)", min=1)
+        int | None, typer.Option(help="cells of a board, if not 81 or 900", min=1, max=65_536)
+    ] = None,
+    task: Annotated[
+        Literal["sudoku", "maze"] | None, typer.Option(help="if the vocabulary does not say it")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="which run it is here, if not the seed it had", min=0)
     ] = None,
 ) -> None:
     """Rewrite a checkpoint of the authors' implementation as our model.safetensors."""
     from air.checkpoint import save_model
     from air.published import import_checkpoint as read
 
-    model, origin = read(path, variant, cells)
     target = output or path.with_name("model.safetensors")
+    if target.resolve() == path.resolve():
+        raise UserError(f"{target}: is the checkpoint itself; name another --output")
+    model, origin = read(path, variant, cells)
+    origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
     save_model(model, target, origin)
-    print(f"{target} written: {model.variant.name}, boards of {model.cells} cells")
+    print(
+        f"{target} written: {model.variant.name}, boards of {model.cells} cells, "
+        f"task {origin['task'] or 'unknown'}, seed {origin['seed']}"
+    )
 
 
 @app.command(epilog="Example: air data sudoku")
@@ -130,6 +142,8 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
+    from torch.cuda import device_count
+
     from air.checkpoint import save_model
     from air.devices import compiles, prepare
     from air.params import load_params
@@ -151,7 +165,14 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             f"params.yaml: {task}.train.validation: {config.validation} groups held out leave none "
             f"of the {len(puzzles)} to train on"
         )
+    out = paths.run(task, variant, seed)
+    out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
     if config.processes > 1 and not launched():
+        if prepare(compute).type == "cuda" and config.processes > device_count():
+            raise UserError(
+                f"params.yaml: {task}.train.processes: {config.processes} were asked for, but this "
+                f"machine has {device_count()} GPU(s)"
+            )
         status, message = launch(config.processes, sys.argv[1:])
         if message:
             print(f"air: {label}: {message}", file=sys.stderr)
@@ -193,7 +214,6 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         sys.exit(130)
     if ranks.rank == 0:
         origin = {"task": task, "seed": seed, "train": identity["train"]}
-        out = paths.run(task, variant, seed)
         write_text(out / "training.csv", format_rows(rows))
         save_model(model, out / "model.safetensors", origin)
         RunState(folder).remove()

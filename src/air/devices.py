@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ComputeConfig(BaseModel):
     """Where the numbers are computed: the ``compute`` section of params.yaml."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="auto takes cuda if it is there, else cpu; mps: Apple's GPUs"
@@ -27,7 +27,9 @@ class ComputeConfig(BaseModel):
     precision: Literal["float32", "bfloat16", "float64"] = Field(
         "float32", description="of activations; weights are float32 under bfloat16 (the paper's)"
     )
-    threads: int = Field(1, gt=0, description="CPU threads per job, whatever the machine has")
+    threads: int = Field(
+        1, gt=0, le=1024, description="CPU threads per job, whatever the machine has"
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile for f; auto: where it is called often enough to pay"
     )
@@ -65,8 +67,9 @@ def prepare(compute: ComputeConfig) -> "torch.device":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     torch.set_num_threads(compute.threads)
+    # on a GPU strictly: asked only to warn, PyTorch keeps attention's faster, unrepeatable gradient
     torch.use_deterministic_algorithms(
-        compute.deterministic or device.type == "cpu", warn_only=True
+        compute.deterministic or device.type == "cpu", warn_only=device.type != "cuda"
     )
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if compute.deterministic:

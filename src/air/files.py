@@ -86,7 +86,7 @@ def read_tensors(
             tensors = _map_tensors(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: not a readable safetensors file ({error}); delete it and run again"
         ) from None

@@ -7,7 +7,7 @@ other. Nothing here computes anything.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -28,7 +28,7 @@ TASKS = ("sudoku", "maze")
 class TaskParams(BaseModel):
     """Everything about one task but its data: what is trained, evaluated and probed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     model: ModelConfig
     train: TrainConfig
@@ -67,6 +67,14 @@ class TaskParams(BaseModel):
                 f"{self.evaluation.segments} is below model.max_segments "
                 f"{self.model.max_segments}, at which accuracy is told",
             )
+        depth = self.probes.rollout.depth
+        if depth is not None and depth < self.model.max_segments:
+            raise _At(
+                "probes.rollout.depth",
+                f"{depth} is below model.max_segments {self.model.max_segments}",
+            )
+        _each_once("probes.freeze.later", self.probes.freeze.later)
+        _each_once("probes.attention.segments", self.probes.attention.segments)
         late = max(self.probes.attention.segments)
         if late >= self.model.max_segments:
             raise _At(
@@ -97,7 +105,7 @@ class TaskParams(BaseModel):
 class RuntimeConfig(BaseModel):
     """What changes no result: the ``runtime`` section of params.yaml. No stage depends on it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     save_every_seconds: float = Field(
         60.0, gt=0, description="how often an unfinished training run is saved to .resume/"
@@ -115,7 +123,7 @@ class MazeParams(TaskParams):
 class Params(BaseModel):
     """The whole of params.yaml."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     preset: str = Field(description="name of this setting, shown in the report")
     compute: ComputeConfig
@@ -178,7 +186,7 @@ def _describe(error: ValidationError, content: Any) -> str:
     where = ".".join(path)
     match fault["type"]:
         case "extra_forbidden":
-            return f"{where}: unknown key; allowed here: {', '.join(_keys_beside(path))}"
+            return f"{where}: unknown key; allowed here: {', '.join(_keys_beside(path, content))}"
         case "union_tag_not_found":
             return f"{where}.source: this key is missing: generate, csv or huggingface"
         case "union_tag_invalid":
@@ -202,9 +210,12 @@ def _path(fault: Any) -> list[str]:
     return [part for part in path if part != "constrained-int" and not part.startswith("literal[")]
 
 
-def _keys_beside(path: list[str]) -> list[str]:
+def _keys_beside(path: list[str], content: Any) -> list[str]:
     """The keys allowed in the section that holds the key at ``path``."""
     section: Any = Params
     for part in path[:-1]:
-        section = section.model_fields[part].annotation
+        section, content = section.model_fields[part].annotation, content[part]
+    for kind in get_args(section):  # of the kinds of data section, the one that was chosen
+        if get_args(kind.model_fields["source"].annotation) == (content["source"],):
+            section = kind
     return list(section.model_fields)

@@ -55,9 +55,9 @@ def model_config(arch: Mapping[str, Any], names: Iterable[str]) -> ModelConfig:
     Raises:
         KeyError, ValueError: something is missing or not allowed.
     """
-    blocks = [int(n) for name in names for n in re.findall(r"_level\.layers\.(\d+)\.", name)]
+    blocks = {n for name in names for n in re.findall(r"_level\.layers\.(\d+)\.", name)}
     return ModelConfig(
-        layers=1 + max(blocks),
+        layers=len(blocks),
         hidden_size=arch["hidden_size"],
         heads=arch["num_heads"],
         expansion=float(arch["expansion"]),
@@ -91,10 +91,10 @@ def import_checkpoint(
     Raises:
         UserError: a file is missing or damaged, carries code, or is not of that model.
     """
-    tensors = {
-        re.sub(r"^(_orig_mod\.)?(model\.)?(inner\.)?", "", name): tensor
-        for name, tensor in _read_state(path).items()
-    }
+    state = _read_state(path)
+    tensors = {re.sub(r"^(_orig_mod\.)?(model\.)?(inner\.)?", "", n): t for n, t in state.items()}
+    if len(tensors) < len(state):
+        raise UserError(f"{path}: holds tensors that have one name but for the prefix")
     config_path = path.with_name("all_config.yaml")
     arch, everything = _read_arch(config_path)
     named = variant or variant_named(str(arch.get("name")))
@@ -111,6 +111,8 @@ def import_checkpoint(
     if embedding is None or embedding.ndim != 2:
         raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
     task, usual = BOARDS.get(len(embedding), (None, None))
+    if cells not in (None, usual):
+        task = None  # a board of another size: of another data set
     if "embed_pos.embedding_weight" in tensors:
         usual = len(tensors["embed_pos.embedding_weight"]) - 1
     cells = cells or usual
@@ -125,7 +127,7 @@ def import_checkpoint(
         model = AIR(config, parsed, len(embedding), cells, precision)
     except KeyError as error:
         raise UserError(f"{config_path}: arch has no key {error.args[0]}") from None
-    except (TypeError, ValueError, AttributeError, ValidationError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
     fill(model, tensors, path)
@@ -195,6 +197,8 @@ def fill(model: AIR, tensors: Mapping[str, Tensor], path: Path) -> None:
             raise UserError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, but the model's is {tuple(shape)}"
             )
+        if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
+            raise UserError(f"{path}: {name} is no dense tensor of real numbers")
         if not tensor.isfinite().all():
             raise UserError(f"{path}: {name} holds values that are not finite")
         state[ours] = tensor.reshape(shape).to(state[ours].dtype)

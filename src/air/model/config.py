@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class ModelConfig(BaseModel):
     """Sizes of f and of a segment; defaults are the paper's."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     layers: int = Field(4, gt=0, description="Transformer blocks in f")
     hidden_size: int = Field(512, gt=0, description="width d of the states")

@@ -7,7 +7,7 @@ probe call :meth:`AIR.segment`; nothing else updates a state.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,8 @@ class AIR(nn.Module):
         super().__init__()
         self.config, self.variant = config, variant
         self.vocabulary, self.cells, self.precision = vocabulary, cells, precision
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
         self.dtype: torch.dtype = getattr(torch, precision)
         d = config.hidden_size
         token = variant.level_token

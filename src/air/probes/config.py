@@ -10,7 +10,7 @@ Index = Annotated[int, Field(ge=0)]
 class ProbeConfig(BaseModel):
     """What all probes share."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     variants: list[str] = Field(description="variants to probe, out of the task's variants")
     seeds: list[int] = Field(description="training runs to probe, out of the task's seeds")
@@ -44,7 +44,7 @@ class AttentionConfig(ProbeConfig):
 
 
 class ProbesConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     rollout: RolloutConfig
     freeze: FreezeConfig

@@ -67,7 +67,7 @@ def bytes_per_puzzle(model: AIR, maps: bool) -> int:
     activations = positions * (12 * config.hidden_size + 4 * config.inner_size) * item
     scores = 3 * config.heads * positions**2 * item  # where attention is written out
     logits = 4 * model.cells * model.vocabulary * 8
-    boards = 2 * config.max_segments * config.updates_per_segment * model.cells
+    boards = 6 * config.max_segments * config.updates_per_segment * model.cells
     looked_at = 4 * (4 * config.heads + 3 * config.layers) * model.cells**2 if maps else 0
     return activations + scores + logits + boards + looked_at
 

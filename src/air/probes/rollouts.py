@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from air.model.halting import stablemax
+from air.model.layers import widen
 from air.model.network import AIR, Level
 from air.probes.decoding import BoardRecorder, in_batches
 from air.probes.statistics import bootstrap, mean_se, rounded
@@ -36,7 +37,7 @@ class MarginRecorder(BoardRecorder):
     def decoded(self, level: Level, logits: Tensor) -> None:
         best, second = stablemax(logits).topk(2, dim=-1).values.unbind(-1)
         lead = ((best - second) * self.query).sum(dim=1) / self.query.sum(dim=1)
-        self.margins[level].append(lead)
+        self.margins[level].append(lead)  # NaN for a puzzle without query cells
 
     def same(self, level: Level) -> None:
         self.margins[level].append(self.margins[level][-1])
@@ -98,21 +99,23 @@ def rollout(
                 right = model.decode(z[level]).argmax(dim=-1) == labels
                 curves["exact_by_segment"][level][rows, segment] = right.all(dim=1).cpu()
                 if 0 < segment < segments:
-                    old = before[level].double().flatten(1)
-                    step = z[level][:, model.lead :].double().flatten(1) - old
+                    old = widen(before[level]).flatten(1)
+                    step = widen(z[level][:, model.lead :]).flatten(1) - old
                     moved = step.norm(dim=1) / old.norm(dim=1)
                     curves["distance"][level][rows, segment - 1] = moved.cpu()
         shown = {level: torch.stack(recorder.boards[level]) for level in LEVELS}
-        agreement[rows] = (shown["L"] == shown["H"]).double().mean(dim=2).T.cpu()
+        agreement[rows] = _share(shown["L"] == shown["H"])
         for level, of_state in shown.items():
             blank = of_state == task.undecided_token
             curves["cell_accuracy"][level][rows] = (of_state == labels).double().mean(dim=2).T.cpu()
             curves["undecided"][level][rows] = blank.double().mean(dim=2).T.cpu()
             curves["margin"][level][rows] = torch.stack(recorder.margins[level]).T.cpu()
-            moves[level][rows] = (blank[1:] != blank[:-1]).double().sum(dim=2).T.cpu()
+            moves[level][rows] = (blank[1:] != blank[:-1]).sum(dim=2).T.cpu()
             if rows.start < boards:
                 first = of_state[:, : boards - rows.start].transpose(0, 1)
                 kept[level].append(first.cpu().numpy())
+    asked = ~np.isnan(curves["margin"]["H"][:, 0])  # puzzles with query cells
+    curves["margin"] = {level: of_state[asked] for level, of_state in curves["margin"].items()}
     leads = curves["margin"]["H"] - curves["margin"]["L"]
     lead = leads[:, model.config.L_cycles :].mean(axis=1)
     measures: dict[str, Any] = {
@@ -141,3 +144,9 @@ def rollout(
             "labels": first_puzzles.labels,
         },
     )
+
+
+def _share(cells: Tensor) -> np.ndarray:
+    """Share of True cells: bool [T, B, S] -> [B, T]."""
+    counted: np.ndarray = cells.sum(dim=2).T.cpu().numpy() / cells.shape[2]
+    return counted

@@ -4,17 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=10_000_000)]
 
 
 class Data(BaseModel):
     """What every source has in common."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     train: Count = Field(description="training puzzles (groups)")
     test: Count | None = Field(description="test puzzles; null for all that a file has")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 class Generated(Data):
@@ -76,7 +76,11 @@ class SudokuGenerated(_Sudoku, Generated):
         if self.clues != "minimal" and self.clues >= cells:
             raise ValueError(f"clues must be below the board's {cells} cells")
         least, greatest = self.rating
-        if least is None or least < 0 or (greatest is not None and greatest < least):
+        if (
+            least is None
+            or not 0 <= least < 2**31
+            or (greatest is not None and not least <= greatest < 2**31)
+        ):
             raise ValueError(
                 f"rating {self.rating} is not allowed: least and greatest, such as [15, null]"
             )
@@ -101,7 +105,7 @@ class _Maze(BaseModel):
 class MazeGenerated(_Maze, Generated):
     walls: float = Field(gt=0, lt=1, description="share of cells drawn as walls")
     min_path: int = Field(
-        ge=3, description="cells on the shortest path, start and goal included, at least"
+        ge=3, le=4096, description="cells on the shortest path, start and goal included, at least"
     )
 
 

@@ -67,7 +67,9 @@ def generate_sudokus(task: Sudoku, config: SudokuGenerated, workers: int) -> Fou
     kind = f"{config.clues} clues" if clues else "no clue to spare"
     if config.rating != [0, None]:
         kind += f" and a rating in {least} to {'any' if greatest is None else greatest}"
-    found = _collect(task, config.train + config.test, attempts, 16, 20_000, workers)
+    found = _collect(
+        task, config.train + config.test, attempts, 16 if task.rows <= 9 else 1, 20_000, workers
+    )
     if isinstance(found, int):
         raise UserError(
             f"sudoku.data: only {found} of {config.train + config.test} essentially different "

@@ -167,7 +167,7 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
                 )
             lines: list[int] = []
             block: list[list[str]] = []
-            for row in reader:
+            for row in filter(None, reader):  # blank lines are no rows
                 lines.append(reader.line_num)
                 block.append(row)
                 if len(block) == BLOCK:

@@ -63,11 +63,10 @@ class Maze:
         return 1
 
     def augment(
-        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, original: np.ndarray
+        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, member: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One of the seven other dihedral images; the paper uses none (``members`` 1)."""
-        image = np.where(original, 0, 1 + (words[:, 0] % np.uint64(7)).astype(np.intp))
-        source = dihedral(self.rows)[image]
+        """Member k is dihedral image k; the paper uses the first alone (``members`` 1)."""
+        source = dihedral(self.rows)[member]
         return np.take_along_axis(inputs, source, 1), np.take_along_axis(labels, source, 1)
 
     def symmetry_keys(self, boards: np.ndarray) -> np.ndarray:

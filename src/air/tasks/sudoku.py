@@ -70,7 +70,7 @@ class Sudoku:
         return self.rows + bands + self.rows + stacks + self.columns + 1
 
     def augment(
-        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, original: np.ndarray
+        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, member: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Relabel the digits; permute bands, rows in bands, stacks, columns in stacks; transpose.
 
@@ -92,6 +92,7 @@ class Sudoku:
         tokens = np.empty((batch, n + 2), dtype=np.uint8)
         tokens[:, :2] = 0, BLANK
         tokens[:, 2:] = np.argsort(digit_words, axis=1) + 2
+        original = member == 0
         source[original] = np.arange(n * n)
         tokens[original] = np.arange(n + 2)
 

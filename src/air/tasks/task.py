@@ -74,11 +74,11 @@ class Task(Protocol):
         ...
 
     def augment(
-        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, original: np.ndarray
+        self, inputs: np.ndarray, labels: np.ndarray, words: np.ndarray, member: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Another member of each puzzle's group, drawn by random ``words`` (uint64 ``[B, W]``).
+        """Member ``member[b]`` of each puzzle's group, by its random ``words`` (uint64 ``[B, W]``).
 
-        Rows where ``original`` (bool ``[B]``) is True are returned unchanged.
+        Member 0 is the puzzle as it is.
         """
         ...
 
@@ -114,7 +114,7 @@ class Puzzles:
         A pure function of (seed, puzzle, member): the same key gives the same board anywhere.
         """
         words = member_words(self.seed, puzzle, member, self.task.words)
-        return self.task.augment(self.inputs[puzzle], self.labels[puzzle], words, member == 0)
+        return self.task.augment(self.inputs[puzzle], self.labels[puzzle], words, member)
 
     @property
     def sha256(self) -> str:

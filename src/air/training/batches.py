@@ -49,5 +49,5 @@ def min_segments(
     """
     random = generator(seed, "exploration", step)
     explores = random.random(batch_size) < exploration
-    drawn = random.integers(2, max(max_segments, 2) + 1, size=batch_size)
+    drawn = random.integers(min(2, max_segments), max_segments + 1, size=batch_size)
     return torch.from_numpy(np.where(explores, drawn, 0).astype(np.int32))

@@ -10,7 +10,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class TrainConfig(BaseModel):
     """The training recipe; defaults are the paper's."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     steps: int | None = Field(
         None, gt=0, description="optimiser steps, one segment of every slot each; or epochs"
@@ -70,7 +70,7 @@ class TrainConfig(BaseModel):
 class EvaluationConfig(BaseModel):
     """How the test puzzles are run."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     puzzles: int | None = Field(None, gt=0, description="first so many test puzzles; null for all")
     batch_size: int = Field(256, gt=0)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from air.model.config import ModelConfig
 from air.model.halting import Carry, Outcome, fresh_carry, training_step
+from air.model.layers import widen
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
 from air.progress import Progress
@@ -165,7 +166,9 @@ def train(
         model.compile_f()
     optimizer, puzzle_optimizer = optimizers(model, config)
     parameters = list(model.parameters())
-    mean = {n: p.detach().clone() for n, p in model.named_parameters()} if config.ema else {}
+    # in float32 at least: in bfloat16 (level tokens) small steps would round to nothing
+    wide = {n: widen(p.detach()).clone() for n, p in model.named_parameters()}
+    mean = wide if config.ema else {}
     share = ranks.share(config.batch_size)
     saved = RunState(state_folder)
     averages = Averages(device)
@@ -251,8 +254,10 @@ def train(
                     row = averages.row(ranks.sum(averages.sums), done, config.lr * factor)
                     averages.clear()
                     row["gradient_norm"] = float(norm)
-                    note = f"loss {row['loss']:.3f}, exact {row['exact_accuracy']:.1%}"
-                    note += f", {row['mean_segments']:.1f} segments"
+                    note = f"loss {row['loss']:.3f}"
+                    if row["exact_accuracy"] == row["exact_accuracy"]:  # else none has halted
+                        note += f", exact {row['exact_accuracy']:.1%}"
+                        note += f", {row['mean_segments']:.1f} segments"
                     if config.validation:
                         row["validation_accuracy"] = _validate(model, mean, validation, device)
                         note += f", validation {row['validation_accuracy']:.1%}"
@@ -275,12 +280,14 @@ def train(
             offers.close()
     if mean:
         model.load_state_dict(mean, strict=False)
+    if not all(bool(p.isfinite().all()) for p in parameters):
+        raise Diverged(f"the weights are not finite after step {steps}; try a lower train.lr")
     return model, rows
 
 
 def _follow(mean: dict[str, Tensor], model: AIR, decay: float) -> None:
     """mean <- decay mean + (1 - decay) weights."""
-    weights = [p.detach() for p in model.parameters()]
+    weights = [widen(p.detach()) for p in model.parameters()]
     torch._foreach_lerp_(list(mean.values()), weights, 1 - decay)
 
 
@@ -311,7 +318,8 @@ def format_rows(rows: list[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         values = [row.get(name) for name in COLUMNS[1:]]
-        told = ["" if value is None else f"{value:.6g}" for value in values]
+        # not measured, or no puzzle halted
+        told = ["" if value is None or value != value else f"{value:.6g}" for value in values]
         writer.writerow([int(row["step"]), *told])
     return text.getvalue()
 

@@ -12,7 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-TIMEOUT = timedelta(seconds=60)  # without a word from a process, it is taken for dead
+# Without a word for so long, a process is taken for dead. One that has died is noticed at once, by
+# torchrun; this is for one that hangs, and longer than saving or compiling takes.
+TIMEOUT = timedelta(minutes=10)
 LOST = 75  # exit status of a process that has lost another
 ASKED = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,11 +32,10 @@ class Ranks:
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
         """Meet the other processes, if torchrun's environment tells of any."""
-        count = int(os.environ.get("WORLD_SIZE", "1"))
-        if count == 1:
+        if not launched():
             return cls()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-        return cls(dist.get_rank(), count)
+        return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
         if self.count > 1:
@@ -89,7 +90,7 @@ def _heard() -> Iterator[None]:
 
 def launched() -> bool:
     """Whether this process is one of several that torchrun has started."""
-    return "WORLD_SIZE" in os.environ
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def launch(processes: int, arguments: list[str]) -> tuple[int, str]:

@@ -109,7 +109,9 @@ class RunState:
                 continue
             state: dict[str, Tensor] = {}
             for name, array in arrays.items():
-                tensor = torch.from_numpy(array).to(device)
+                tensor = torch.from_numpy(array)
+                if not name.startswith("optimizer/step/"):  # counted on the CPU
+                    tensor = tensor.to(device)
                 state[name] = tensor.bfloat16() if name in header["bfloat16"] else tensor
             model.load_state_dict(
                 {name: state[f"model/{name}"].cpu() for name in model.state_dict()}
@@ -119,7 +121,7 @@ class RunState:
             for name, parameter in model.named_parameters():
                 if f"optimizer/step/{name}" in state:
                     optimizer.state[parameter] = {
-                        "step": state[f"optimizer/step/{name}"].cpu(),
+                        "step": state[f"optimizer/step/{name}"],
                         "m": state[f"optimizer/m/{name}"],
                         "v": state[f"optimizer/v/{name}"],
                     }
