@@ -32,10 +32,13 @@ PAGES = {
 CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "params.yaml", "reports/*.ipynb")
 
 
-class LocalKernel(AsyncKernelManager):
-    """A kernel spoken to through files, so that notebooks run side by side never share a port."""
+def kernel_in(folder: Path) -> type[AsyncKernelManager]:
+    """Kernels spoken to through sockets in ``folder``, so that notebooks run side by side.
 
-    transport = "ipc"
+    Left to itself, every kernel of the current folder would choose the same sockets.
+    """
+    sockets = {"transport": "ipc", "ip": str(folder / "kernel")}
+    return type("Kernel", (AsyncKernelManager,), sockets)
 
 
 def render(notebook: Path, page: Path) -> None:
@@ -53,7 +56,7 @@ def render(notebook: Path, page: Path) -> None:
                 notebook,
                 executed,
                 kernel_name="python3",
-                kernel_manager_class=LocalKernel,
+                kernel_manager_class=kernel_in(Path(folder)),
                 shutdown_kernel="immediate",
                 progress_bar=False,
             )
