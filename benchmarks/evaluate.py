@@ -5,28 +5,19 @@ python benchmarks/evaluate.py --size paper --precision bfloat16 --puzzles 16 --b
 python benchmarks/evaluate.py --size paper --precision bfloat16 --device cuda --puzzles 20480 --batch 2048
 """  # noqa: E501
 
-import argparse
-
 import numpy as np
 import torch
 from plain import rollout
-from sizes import SIZES, boards, build, peak_memory, take_turns
+from sizes import TASKS, arguments, boards, build, take_turns
 
 from air.devices import ComputeConfig, prepare
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
-from air.tasks.task import Puzzles, Task
+from air.probes.decoding import CPU, peak_memory
+from air.tasks.task import Puzzles
 from air.training.evaluate import evaluate
-
-TASKS: dict[str, Task] = {"mini": Sudoku(2, 3), "paper": Sudoku(3, 3), "maze": Maze(30)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--size", choices=SIZES, default="mini")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(__doc__, "mini", "float32")
     parser.add_argument("--puzzles", type=int, default=512)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
@@ -63,8 +54,6 @@ def main() -> None:
         print(f"{name:>6}: {1000 * taken / given.puzzles:.2f} s per 1,000 puzzles{ratio}")
     print(f"peak memory {peak_memory(device) / 2**30:.2f} GiB")
 
-
-CPU = torch.device("cpu")
 
 if __name__ == "__main__":
     main()

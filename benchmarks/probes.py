@@ -8,7 +8,6 @@ attention (boards, and maps of both levels once for neighbourhoods and once for 
 a freeze of one state; measures in Python, cell by cell and head by head.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,19 +15,16 @@ from itertools import pairwise
 import numpy as np
 import torch
 from plain import f, linear
-from sizes import SIZES, boards, build, peak_memory
+from sizes import TASKS, arguments, boards, build
 from torch import Tensor
 
 from air.devices import ComputeConfig, prepare
 from air.model.network import AIR
 from air.probes import attention, freeze
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
+from air.probes.decoding import CPU, peak_memory
 from air.tasks.task import Puzzles, Task
 
-TASKS: dict[str, Task] = {"mini": Sudoku(2, 3), "paper": Sudoku(3, 3), "maze": Maze(30)}
 SEGMENTS = [2, 4, 6, 8, 10, 12, 14, 15]  # the paper's
-CPU = torch.device("cpu")
 
 
 @torch.inference_mode()
@@ -124,11 +120,7 @@ def plain_freeze(model: AIR, task: Task, inputs: Tensor, frozen: str) -> list[in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--size", choices=SIZES, default="paper")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(__doc__, "paper", "bfloat16")
     parser.add_argument("--puzzles", type=int, default=16, help="of our side, at once")
     parser.add_argument("--plain-puzzles", type=int, default=2)
     parser.add_argument("--memory", type=float, default=8.0, help="GiB that our side may hold")

@@ -1,6 +1,6 @@
 """What the benchmarks have in common: sizes, a timer that takes turns, what the machine can do."""
 
-import resource
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +10,9 @@ import torch
 from air.model.config import ModelConfig
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
+from air.tasks.maze import Maze
+from air.tasks.sudoku import Sudoku
+from air.tasks.task import Task
 from air.training.config import TrainConfig
 
 # (model, vocabulary, cells, batch size)
@@ -23,7 +26,23 @@ SIZES: dict[str, tuple[ModelConfig, int, int, int]] = {
     "paper": (ModelConfig(), 11, 81, 768),
     "maze": (ModelConfig(), 6, 900, 768),
 }  # fmt: skip
+TASKS: dict[str, Task] = {"mini": Sudoku(2, 3), "paper": Sudoku(3, 3), "maze": Maze(30)}
 RECIPE = TrainConfig(steps=10_000, lr=1e-4, warmup_steps=0)
+
+
+def arguments(about: str | None, size: str, precision: Precision) -> argparse.ArgumentParser:
+    """The options of every benchmark; ``about`` is its docstring, the others its defaults."""
+    lines = (about or "").splitlines()
+    parser = argparse.ArgumentParser(
+        description=lines[0],
+        epilog="\n".join(lines[1:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--size", choices=SIZES, default=size)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default=precision)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
 
 
 def build(size: str, precision: Precision, device: torch.device) -> AIR:
@@ -80,10 +99,3 @@ def matrix_rate(precision: Precision, device: torch.device) -> float:
     product()
     times = [take_turns({"product": product}, device, 1, 5)["product"] for _ in range(6)]
     return 2 * n**3 / min(times)
-
-
-def peak_memory(device: torch.device) -> float:
-    """Bytes, of the device or of this process."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -5,26 +5,17 @@ python benchmarks/train_step.py --size paper --precision bfloat16 --batch 8
 python benchmarks/train_step.py --size paper --precision bfloat16 --device cuda --no-plain
 """
 
-import argparse
 import time
 
 import torch
 from plain import Optimizer
 from plain import training_step as plain_step
-from sizes import (
-    RECIPE,
-    SIZES,
-    boards,
-    build,
-    flops_of_f,
-    matrix_rate,
-    peak_memory,
-    take_turns,
-)
+from sizes import RECIPE, SIZES, arguments, boards, build, flops_of_f, matrix_rate, take_turns
 
 from air.devices import ComputeConfig, prepare
 from air.model.halting import Carry, fresh_carry, training_step
 from air.model.network import AIR
+from air.probes.decoding import peak_memory
 from air.training.loop import Averages, optimizers
 
 
@@ -62,11 +53,7 @@ class Plain:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--size", choices=SIZES, default="mini")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(__doc__, "mini", "float32")
     parser.add_argument("--batch", type=int, help="slots [default: the size's own]")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
     parser.add_argument("--steps", type=int, default=5, help="steps per turn")

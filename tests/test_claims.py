@@ -1,5 +1,6 @@
 """Verdicts follow their rules, on results made up by hand."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,13 @@ def test_how_many_runs_would_decide() -> None:
     # variances .005 each, effect .1: 1.96^2 * .01 / .01 = 3.84
     assert claims.runs_to_decide(ours, others) == 4
     assert claims.runs_to_decide(ours, ours) is None
+    # a spread that two runs would overcome: but dealing 3 and 3 at random is never unlikely
+    near = np.array([0.50, 0.51, 0.52])
+    assert claims.runs_to_decide(near + 0.1, near) == 4
+    assert 2 / math.comb(8, 4) < claims.UNLIKELY < 2 / math.comb(6, 3)
+    # what is there already has not decided
+    four = np.array([0.50, 0.51, 0.52, 0.53])
+    assert claims.runs_to_decide(four + 0.1, four) == 5
     # with so many runs of that spread, the interval would just clear zero
     assert 1.96 * (0.01 / 4) ** 0.5 < 0.1 < 1.96 * (0.01 / 3) ** 0.5
 

@@ -62,12 +62,19 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_state(folder: Path, process: "subprocess.Popen[str]") -> None:
+def start_and_save(folder: Path) -> "subprocess.Popen[str]":
+    """A training that runs, and has saved its state once."""
+    process = start(folder)
     deadline = time.monotonic() + 60
     while not states(folder):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return process
+
+
+def two_processes(folder: Path) -> Path:
+    return project(folder, steps=300, processes=2, save_every_seconds=0.2)
 
 
 def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
@@ -103,11 +110,10 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 def test_two_processes_resume(tmp_path: Path) -> None:
-    undisturbed = project(tmp_path / "a", steps=300, processes=2, save_every_seconds=0.2)
+    undisturbed = two_processes(tmp_path / "a")
     train(undisturbed)
-    folder = project(tmp_path / "b", steps=300, processes=2, save_every_seconds=0.2)
-    process = start(folder)
-    wait_for_state(folder, process)
+    folder = two_processes(tmp_path / "b")
+    process = start_and_save(folder)
     os.kill(process.pid, signal.SIGTERM)  # as a cluster does: the launcher alone is told
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
@@ -118,11 +124,10 @@ def test_two_processes_resume(tmp_path: Path) -> None:
 
 
 def test_a_dead_process_ends_the_run_and_leaves_the_state(tmp_path: Path) -> None:
-    undisturbed = project(tmp_path / "a", steps=300, processes=2, save_every_seconds=0.2)
+    undisturbed = two_processes(tmp_path / "a")
     train(undisturbed)
-    folder = project(tmp_path / "b", steps=300, processes=2, save_every_seconds=0.2)
-    process = start(folder)
-    wait_for_state(folder, process)
+    folder = two_processes(tmp_path / "b")
+    process = start_and_save(folder)
     workers = psutil.Process(process.pid).children()
     victim = next(w for w in workers if w.environ().get("RANK") == "1")
     victim.kill()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from air.files import UserError, read_tensors, write_tensors
 from air.model.config import ModelConfig
@@ -53,14 +52,7 @@ def load_model(path: Path) -> AIR:
             header["cells"],
             header["precision"],
         )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        ValidationError,
-    ) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path}: its header does not describe a model ({error})") from None
     expected = model.state_dict()
     if set(expected) != set(tensors):

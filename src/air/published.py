@@ -111,10 +111,8 @@ def import_checkpoint(
     if embedding is None or embedding.ndim != 2:
         raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
     task, usual = BOARDS.get(len(embedding), (None, None))
-    if cells not in (None, usual):
-        task = None  # a board of another size: of another data set
-    if "embed_pos.embedding_weight" in tensors:
-        usual = len(tensors["embed_pos.embedding_weight"]) - 1
+    if cells is None and "embed_pos.embedding_weight" in tensors:
+        cells = len(tensors["embed_pos.embedding_weight"]) - 1
     cells = cells or usual
     if cells is None:
         raise UserError(
@@ -132,7 +130,7 @@ def import_checkpoint(
         raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
     fill(model, tensors, path)
     origin = {
-        "task": task,
+        "task": task if cells == usual else None,  # a board of another size: of another data set
         "seed": everything.get("seed", 0),
         "imported": {
             "file": path.name,

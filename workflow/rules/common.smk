@@ -46,6 +46,11 @@ wildcard_constraints:
     notebook="[^/]+",
 
 
+def processes(wildcards):
+    """Processes that share a training, each with threads and a device of its own."""
+    return PARAMS.task(wildcards.task).train.processes
+
+
 def has_remote():
     """Whether a DVC remote is configured, from which finished stages can be restored."""
     from dvc.config import Config

@@ -28,6 +28,7 @@ rule data:
         "logs/benchmark/data/{task}.tsv"
     conda:
         "../../environment.yml"
+    threads: THREADS
     params:
         stage="data@{task}",
         data=setting("{task}", "data"),

@@ -11,9 +11,9 @@ rule train:
         "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
     conda:
         "../../environment.yml"
-    threads: THREADS
+    threads: lambda wildcards: THREADS * processes(wildcards)
     resources:
-        gpu=1,
+        gpu=processes,
     params:
         stage="train_{task}@{variant}-{seed}",
         compute=setting("compute"),

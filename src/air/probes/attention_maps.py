@@ -18,11 +18,10 @@ from torch import Tensor
 
 from air.model.layers import AttentionHook, widen
 from air.model.network import AIR, Observer, Update
-from air.probes.decoding import in_batches
+from air.probes.decoding import CPU, in_batches
 from air.probes.statistics import bootstrap, rounded
 from air.tasks.task import Puzzles, Task
 
-CPU = torch.device("cpu")
 FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choice
 CLASSES = ("control", "adjacent")
 

@@ -12,6 +12,8 @@ from air.model.network import AIR, Level, Observer, Update
 from air.progress import Progress
 from air.tasks.task import Puzzles
 
+CPU = torch.device("cpu")
+
 
 class BoardRecorder(Observer):
     """Decodes both states (argmax of lm_head on the content) after every update."""

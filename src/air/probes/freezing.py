@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from air.model.network import AIR, Level
-from air.probes.decoding import decoded_rollout, in_batches
+from air.probes.decoding import CPU, decoded_rollout, in_batches
 from air.probes.statistics import bootstrap, mean_se, rounded
 from air.tasks.task import Puzzles
 
-CPU = torch.device("cpu")
 CONDITIONS: dict[str, Level | None] = {"normal": None, "freeze_H": "H", "freeze_L": "L"}
 KINDS = ("mask_flips", "content_changes", "token_changes")
 

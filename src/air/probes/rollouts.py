@@ -10,11 +10,10 @@ from torch import Tensor
 from air.model.halting import stablemax
 from air.model.layers import widen
 from air.model.network import AIR, Level
-from air.probes.decoding import BoardRecorder, in_batches
+from air.probes.decoding import CPU, BoardRecorder, in_batches
 from air.probes.statistics import bootstrap, mean_se, rounded
 from air.tasks.task import Puzzles
 
-CPU = torch.device("cpu")
 LEVELS: tuple[Level, ...] = ("L", "H")
 
 

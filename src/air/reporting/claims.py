@@ -21,6 +21,7 @@ a group at which an effect and a spread like those observed would.
 """
 
 from collections.abc import Callable, Iterable
+from math import comb
 from typing import Any, Literal
 
 import numpy as np
@@ -327,12 +328,18 @@ def permuted(ours: np.ndarray, others: np.ndarray) -> float:
 
 
 def runs_to_decide(ours: np.ndarray, others: np.ndarray) -> int | None:
-    """Runs a group at which 1.96 standard errors fall below the effect; None if there is none."""
+    """Runs a group at which both rules would decide; None if there is no effect.
+
+    1.96 standard errors fall below the effect, and dealing so many runs at random can be unlikely
+    at all: of the ways to deal n and n, two are the most extreme. More than there are now.
+    """
     effect = ours.mean() - others.mean()
     if not effect:
         return None
     variance = ours.var(ddof=1) + others.var(ddof=1)
-    return max(int(np.ceil(1.96**2 * variance / effect**2)), LEAST_RUNS)
+    dealt = next(n for n in range(LEAST_TO_PERMUTE, 99) if 2 / comb(2 * n, n) < UNLIKELY)
+    by_spread = int(np.ceil(1.96**2 * variance / effect**2))
+    return max(by_spread, dealt, min(len(ours), len(others)) + 1)
 
 
 def input_sided(study: Study, task: str) -> dict[str, Any]:

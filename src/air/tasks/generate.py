@@ -88,7 +88,7 @@ def generate_mazes(task: Maze, config: MazeGenerated, workers: int) -> Found:
 
     def attempts(first: int, number: int) -> Chunk:
         free, path = np.empty((2, task.cells), dtype=np.bool_)
-        kept = []
+        questions, answers, numbers = [], [], []
         for attempt in range(first, first + number):
             start, goal = maze_attempt(
                 config.size, config.walls, config.min_path, config.seed, attempt, free, path
@@ -98,11 +98,15 @@ def generate_mazes(task: Maze, config: MazeGenerated, workers: int) -> Found:
                 answer = np.where(path, PATH, question).astype(np.uint8)
                 for board in (question, answer):
                     board[start], board[goal] = START, GOAL
-                kept.append((question, answer, attempt))
-        boards = np.array([kept_[:2] for kept_ in kept], dtype=np.uint8)
-        inputs, labels = boards.reshape(-1, 2, task.cells).swapaxes(0, 1)
-        attempt_numbers = np.array([kept_[2] for kept_ in kept], dtype=np.int64)
-        return Chunk(inputs, labels, np.zeros(len(kept), dtype=np.int64), attempt_numbers)
+                questions.append(question)
+                answers.append(answer)
+                numbers.append(attempt)
+        inputs, labels = (
+            np.array(boards, dtype=np.uint8).reshape(-1, task.cells)
+            for boards in (questions, answers)
+        )
+        attempt_of = np.array(numbers, dtype=np.int64)
+        return Chunk(inputs, labels, np.zeros_like(attempt_of), attempt_of)
 
     found = _collect(task, config.train + config.test, attempts, 2000, 500_000, workers)
     if isinstance(found, int):

@@ -18,7 +18,7 @@ import numpy as np
 from air.files import UserError
 from air.progress import Progress
 from air.tasks.config import Csv, HuggingFace
-from air.tasks.maze import FREE, GOAL, PATH, START, Maze
+from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze
 from air.tasks.sampling import mix
 from air.tasks.sudoku import BLANK, Sudoku
 
@@ -264,7 +264,7 @@ def _check_mazes(task: Maze, inputs: np.ndarray, labels: np.ndarray) -> list[str
         if steps[goal] != length[row]:
             faults[row] = "the path in the answer does not lead from start to goal"
             continue
-        walk(inputs[row] != 1, task.rows, start, steps, ways, queue)
+        walk(inputs[row] != WALL, task.rows, start, steps, ways, queue)
         if steps[goal] != length[row]:
             faults[row] = (
                 f"the path in the answer is not a shortest one: {length[row] + 1} cells, "

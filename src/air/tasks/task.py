@@ -105,7 +105,7 @@ class Puzzles:
         return self.slice(0, count)
 
     def slice(self, begin: int, end: int) -> "Puzzles":
-        """The puzzles from ``begin`` up to ``end``. Only from 0 on do members stay the same."""
+        """The puzzles from ``begin`` up to ``end``. A puzzle's members go by its place."""
         return Puzzles(self.task, self.inputs[begin:end], self.labels[begin:end], self.seed)
 
     def draw(self, puzzle: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

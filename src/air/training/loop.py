@@ -112,8 +112,10 @@ class Offers:
 
     def take(self, step: int) -> Offer:
         """(inputs, labels, min_segments) of ``step`` on the device."""
-        ready = self.ahead is not None and self.ahead[0] == step
-        offer = self.ahead[1].result() if ready and self.ahead else self._make(step)
+        if self.ahead is not None and self.ahead[0] == step:
+            offer = self.ahead[1].result()
+        else:
+            offer = self._make(step)
         if step + 1 < self.steps:
             self.ahead = step + 1, self.pool.submit(self._make, step + 1)
         inputs, labels, least = (tensor.to(self.device, non_blocking=True) for tensor in offer)
@@ -167,8 +169,7 @@ def train(
     optimizer, puzzle_optimizer = optimizers(model, config)
     parameters = list(model.parameters())
     # in float32 at least: in bfloat16 (level tokens) small steps would round to nothing
-    wide = {n: widen(p.detach()).clone() for n, p in model.named_parameters()}
-    mean = wide if config.ema else {}
+    mean = {n: widen(p.detach()).clone() for n, p in model.named_parameters()} if config.ema else {}
     share = ranks.share(config.batch_size)
     saved = RunState(state_folder)
     averages = Averages(device)
