@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from air.reporting.captions import CAPTIONS
 from tests.pipeline import call, dvc_stages, environment, scratch
 
 pytestmark = pytest.mark.slow
@@ -75,7 +76,7 @@ def restored(finished: Path) -> Iterator[Path]:
 
 def test_the_study_is_whole(finished: Path) -> None:
     made = {file for stage in dvc_stages(finished).values() for file in stage.makes}
-    assert {file for file in made if not (finished / file).is_file()} == set()
+    assert {file for file in made if not (finished / file).exists()} == set()
     evaluation = json.loads((finished / "results/maze/Lx_H/seed0/evaluation.json").read_text())
     assert len(evaluation["exact_accuracy_by_segment"]) == 8
     assert 0.5 < evaluation["cell_accuracy"] <= 1
@@ -93,6 +94,21 @@ def test_the_study_is_whole(finished: Path) -> None:
     assert len(list((finished / "logs/benchmark").rglob("*.tsv"))) == len(logs)
     assert [path for path in logs if not path.read_text()] == []  # every stage has really run
     assert not list((finished / ".resume").glob("*"))
+
+
+def test_both_engines_show_the_figures(finished: Path) -> None:
+    """Snakemake's report holds every figure with its caption; DVC plots training and depth."""
+    run(finished, "snakemake", "--report", "report.html")
+    report = (finished / "report.html").read_text(encoding="utf-8")
+    figures = list((finished / "reports/html/files").glob("*/*.svg"))
+    assert len(figures) > 15
+    for figure in figures:
+        assert figure.name in report
+        assert CAPTIONS[figure.name.split("-")[0]].split(".")[0] in report
+    shown = json.loads(run(finished, "dvc", "plots", "show", "--json"))["data"]
+    assert sum(name.endswith("training.csv") for name in shown) == 4
+    assert sum(name.endswith("depth.csv") for name in shown) == 4
+    (finished / "report.html").unlink()
 
 
 def test_nothing_is_done_twice(finished: Path) -> None:

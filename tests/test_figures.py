@@ -13,6 +13,8 @@ from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.reporting import figures, tables
+from air.reporting.captions import CAPTIONS
+from air.reporting.shown import Shown
 from air.reporting.study import Study
 from air.tasks.task import Puzzles
 
@@ -37,7 +39,7 @@ def measured(small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]) -> dict
         run = ("Lx_H", seed)
         found["rollout"][run] = probes.rollout(model, puzzles).measures
         found["freeze"][run] = probes.freeze(model, puzzles)
-        found["attention"][run] = probes.attention(model, puzzles, [0, 2])
+        found["attention"][run] = probes.attention(model, puzzles, [0, 2]).measures
     return found
 
 
@@ -57,11 +59,12 @@ def test_nothing_is_cut_off(
 ) -> None:
     drawn: list[Figure] = []
 
-    def keep(canvas: Figure, alt: str, caption: str) -> figures.Shown:
+    def keep(canvas: Figure, name: str, finding: str, alt: str) -> Shown:
         drawn.append(canvas)
+        assert name.split("-")[0] in CAPTIONS
+        assert finding
         assert alt
-        assert caption
-        return figures.Shown("")
+        return Shown("")
 
     monkeypatch.setattr(figures, "as_figure", keep)
     chosen = {name: dict(list(found.items())[:runs]) for name, found in measured.items()}

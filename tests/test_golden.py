@@ -187,11 +187,11 @@ def test_attention_rows(path: Path) -> None:
     seen = dict(zip(segments, captured(model, task, inputs, labels, segments), strict=True))
     rows = []
     for puzzle in range(len(inputs)):
-        for segment, (measures, adjacent) in seen.items():
+        for segment, capture in seen.items():
             for cell in np.flatnonzero(query[puzzle]):
                 for layer in range(model.config.layers):
-                    pairs = measures[:, layer, :, puzzle, cell].T.reshape(-1)
-                    key = [puzzle, segment, cell, layer, adjacent[puzzle, cell]]
+                    pairs = capture.measures[:, layer, :, puzzle, cell].T.reshape(-1)
+                    key = [puzzle, segment, cell, layer, capture.adjacent[puzzle, cell]]
                     rows.append([*key, *pairs])
     assert distance_of_rows(np.array(rows), golden["attention/rows"].numpy()) < 1e-4
 

@@ -14,7 +14,7 @@ from air.checkpoint import save_model
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import PUBLISHED, Variant
-from air.probes.attention_maps import attention
+from air.probes.attention_maps import attention, captured
 from air.probes.freezing import count_changes, freeze
 from air.probes.rollouts import rollout
 from air.probes.statistics import bootstrap, mean_se
@@ -55,7 +55,7 @@ def test_measures_do_not_depend_on_the_batch(
         (
             rollout(model, puzzles, memory, boards=5, depth=5),
             freeze(model, puzzles, memory, later=[1]),
-            attention(model, puzzles, [0, 2], memory),
+            attention(model, puzzles, [0, 2], memory).measures,
         )
         for memory in (1e-9, 1.0)  # one puzzle at a time, or all at once
     )
@@ -93,7 +93,7 @@ def test_every_variant_can_be_probed(
     frozen = freeze(model, puzzles)
     assert frozen["freeze_H"]["z_H"]["token_changes"]["mean"] == 0
     assert frozen["freeze_L"]["z_L"]["token_changes"]["mean"] == 0
-    looked = attention(model, puzzles, [0, 1])
+    looked = attention(model, puzzles, [0, 1]).measures
     queries = looked["control"]["queries"] + looked["adjacent"]["queries"]
     assert queries == 2 * (puzzles.inputs == 1).sum()
 
@@ -188,8 +188,9 @@ def test_other_updates_can_be_looked_at(
     """An L-update after the H-update, too: its board still is the one that counts."""
     puzzles = sudokus[1]
     model = model_for(puzzles, small_model)
-    first = attention(model, puzzles, [1])
-    later = attention(model, puzzles, [1], updates=(Update("L", 1, 1), Update("H", 0, 0)))
+    first = attention(model, puzzles, [1]).measures
+    updates = Update("L", 1, 1), Update("H", 0, 0)
+    later = attention(model, puzzles, [1], updates=updates).measures
     assert later["control"]["queries"] == first["control"]["queries"]  # the same board
     assert later["adjacent"]["d_nbr"]["H"] == first["adjacent"]["d_nbr"]["H"]
     assert later["adjacent"]["d_nbr"]["L"] != first["adjacent"]["d_nbr"]["L"]
@@ -222,3 +223,36 @@ def test_the_interval_covers_the_mean() -> None:
         low, high = bootstrap(effect * counts, counts)
         held += low < 0.5 < high
     assert 0.89 < held / 300 < 0.99
+
+
+@pytest.mark.parametrize("name", ["sudokus", "mazes"])
+def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
+    name: str, small_model: ModelConfig, request: pytest.FixtureRequest
+) -> None:
+    """Its mass on the neighbourhood, L less H, is the cell's own contrast."""
+    puzzles = request.getfixturevalue(name)[1].first(5)
+    model, task = model_for(puzzles, small_model), puzzles.task
+    maps = attention(model, puzzles, [0, 2], memory_gib=1e-9, maps=3).maps
+    assert maps["attention"].shape == (3, 2, 2, small_model.layers, task.cells)
+    assert np.allclose(maps["attention"].sum(axis=-1), 1, atol=1e-5)
+    assert task.query_cells(maps["inputs"], maps["labels"])[np.arange(3), maps["asked"]].all()
+    inputs, labels = (torch.from_numpy(maps[key]).long() for key in ("inputs", "labels"))
+    for place, capture in enumerate(captured(model, task, inputs, labels, [0, 2])):
+        mass = (maps["attention"][:, place] * maps["near"][:, None, None]).sum(axis=-1)
+        for puzzle, asked in enumerate(maps["asked"]):
+            expected = capture.measures[:, :, 0, puzzle, asked]
+            assert np.allclose(mass[puzzle], expected, atol=1e-5)
+        assert np.array_equal(capture.board, maps["board"][:, place])
+        told = task.violations(maps["board"][:, place], maps["labels"])
+        assert np.array_equal(told, maps["violations"][:, place])
+
+
+def test_kept_violations_are_those_of_the_kept_boards(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    puzzles = sudokus[1].first(6)
+    boards = rollout(model_for(puzzles, small_model), puzzles, 1e-9, boards=4).boards
+    for level in "LH":
+        for shown, told in zip(boards[f"z_{level}"], boards[f"violations_{level}"], strict=True):
+            labels = np.zeros_like(shown)  # a Sudoku's conflicts do not depend on the answer
+            assert np.array_equal(puzzles.task.violations(shown, labels), told)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from air import paths
-from air.files import UserError, replacing, write_json, write_text
+from air.files import UserError, write_arrays, write_json, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -222,7 +222,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
 def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
-    """Measure a trained model's accuracy on the test puzzles: evaluation.json."""
+    """Measure a trained model's accuracy on the test puzzles: evaluation.json and depth.csv."""
     from air.devices import compiles
     from air.training.evaluate import evaluate as measure
 
@@ -234,7 +234,11 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         segments = config.segments or model.config.max_segments
         calls = batches * segments * model.config.updates_per_segment  # of f
         compiled = compiles(p.compute, calls, device)
-        return measure(model, chosen, config.batch_size, device, label, segments, compiled)
+        found = measure(model, chosen, config.batch_size, device, label, segments, compiled)
+        solved = enumerate(found["exact_accuracy_by_segment"], start=1)
+        rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
+        write_text(paths.run(task, variant, seed) / "depth.csv", "\n".join(rows) + "\n")
+        return found
 
     _measure(task, variant, seed, "evaluation.json", call)
 
@@ -242,8 +246,6 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 @app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
 def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""
-    import numpy as np
-
     from air.probes.rollouts import rollout as probe
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
@@ -257,9 +259,7 @@ def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             config.depth,
             f"rollout {task} {variant} seed {seed}",
         )
-        path = paths.run(task, variant, seed) / "rollout.npz"
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **result.boards)
+        write_arrays(paths.run(task, variant, seed) / "rollout.npz", result.boards)
         return result.measures
 
     _measure(task, variant, seed, "rollout.json", call)
@@ -281,7 +281,7 @@ def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 @app.command(epilog="Example: air attention sudoku Lx_H --seed 0")
 def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
-    """Contrast the attention of L- and H-updates: attention.json."""
+    """Contrast the attention of L- and H-updates: attention.json and attention.npz."""
     from air.model.network import Update
     from air.probes.attention_maps import attention as probe
 
@@ -291,7 +291,11 @@ def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         chosen = puzzles.first(config.puzzles)
         H_cycle, L_cycle = config.L_update
         updates = Update("L", H_cycle, L_cycle), Update("H", config.H_update, 0)
-        return probe(model, chosen, config.segments, config.memory_gib, device, updates, label)
+        result = probe(
+            model, chosen, config.segments, config.memory_gib, device, updates, config.maps, label
+        )
+        write_arrays(paths.run(task, variant, seed) / "attention.npz", result.maps)
+        return result.measures
 
     _measure(task, variant, seed, "attention.json", call)
 
@@ -312,7 +316,7 @@ def claims() -> None:
 def report(
     notebook: Annotated[str, typer.Argument(help="a notebook in reports/, without .ipynb")],
 ) -> None:
-    """Run a notebook and render it: reports/html/NOTEBOOK.html."""
+    """Run a notebook and render it: reports/html/NOTEBOOK.html, and its figures in files/."""
     from air.reporting.pages import render
 
     notebook = notebook.removesuffix(".ipynb")

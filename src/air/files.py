@@ -6,10 +6,12 @@ crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -37,6 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -93,6 +100,29 @@ def read_tensors(
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     return tensors, header
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write an .npz file for notebooks and readers outside this project."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what :func:`write_arrays` wrote.
+
+    Raises:
+        UserError: the file is missing, truncated or not an .npz file of plain numbers.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
+    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path}: not a readable .npz file ({error}); delete it and run again"
+        ) from None
 
 
 def _map_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from snakemake.utils import min_version
 
 from air.files import UserError
 from air.params import TASKS, load_params
+from air.reporting.captions import CAPTIONS
 
 min_version("9.0")
 
@@ -136,10 +137,10 @@ def outputs_of_runs(wildcards):
         section = PARAMS.task(task)
         probes = section.probes
         for names, chosen in (
-            (("model.safetensors", "training.csv", "evaluation.json"), section),
+            (("model.safetensors", "training.csv", "evaluation.json", "depth.csv"), section),
             (("rollout.json", "rollout.npz"), probes.rollout),
             (("freeze.json",), probes.freeze),
-            (("attention.json",), probes.attention),
+            (("attention.json", "attention.npz"), probes.attention),
         ):
             files += expand(
                 f"{RUN}/{{name}}",

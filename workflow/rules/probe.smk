@@ -53,7 +53,8 @@ rule attention:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "probes"),
     output:
-        update(f"{RUN}/attention.json"),
+        measures=update(f"{RUN}/attention.json"),
+        maps=f"{RUN}/attention.npz",
     log:
         "logs/attention/{task}/{variant}/seed{seed}.log",
     benchmark:

@@ -28,7 +28,15 @@ rule report:
         texts=["reports/claims.yaml", "reports/paper.yaml"],
         code=code("reporting"),
     output:
-        report("reports/html/{notebook}.html", category="Pages"),
+        page=report("reports/html/{notebook}.html", category="Pages", labels={"page": "{notebook}"}),
+        files=report(
+            directory("reports/html/files/{notebook}"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory="{notebook}",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "logs/report/{notebook}.log",
     benchmark:
@@ -37,5 +45,6 @@ rule report:
         "../../environment.yml"
     params:
         stage="report@{notebook}",
+        captions=CAPTIONS,
     shell:
         REPRO

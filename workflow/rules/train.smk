@@ -29,7 +29,8 @@ rule evaluate:
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "training"),
     output:
-        update(f"{RUN}/evaluation.json"),
+        measures=update(f"{RUN}/evaluation.json"),
+        depth=f"{RUN}/depth.csv",
     log:
         "logs/evaluate/{task}/{variant}/seed{seed}.log",
     benchmark:

@@ -7,9 +7,12 @@ per head and averaged over heads. Per query cell, three contrasts:
     d_<neighbourhood> = (mass_L - mass_H) / divisor      (Sudoku: nbr; Maze: nbr4, nbr8, win5)
     d_ent = entropy_H - entropy_L                         (entropies divided by log of the cells)
     d_viol = mass_L - mass_H on violations of the board that z_H shows after that H-update
+
+Of the first puzzles, one query cell's attention on every cell is kept to be looked at.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,12 +29,28 @@ FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choi
 CLASSES = ("control", "adjacent")
 
 
+@dataclass
+class Contrasts:
+    """``measures`` is attention.json; ``maps`` is attention.npz.
+
+    ``maps`` holds, for the first N puzzles and every segment looked at: ``inputs``, ``labels``
+    [N, S]; ``asked`` [N], the query cell; ``near`` (bool [N, S]), its neighbourhood; its row of
+    ``attention`` (float32 [N, segments, 2 (L, H), layers, S]), mean over heads; ``board`` and
+    ``violations`` [N, segments, S], what z_H shows after the H-update and which cells of that break
+    a rule.
+    """
+
+    measures: dict[str, Any]
+    maps: dict[str, np.ndarray]
+
+
 class AttentionCapture(Observer):
     """Reduces the attention of the captured updates of one segment as it is made.
 
     After the segment, ``measures`` is ``[2 (L, H), layers, measures, B, S]``: the mass on each
     neighbourhood, the entropy, the mass on violations; ``adjacent`` (bool ``[B, S]``) says which
-    cells have a violation among their peers.
+    cells have a violation among their peers. ``rows`` is ``[2, layers, B, S]``: how the cells
+    ``asked`` ([B]) attend; ``board`` and ``violations`` ([B, S]) are z_H's and its conflicts.
     """
 
     def __init__(
@@ -39,21 +58,23 @@ class AttentionCapture(Observer):
         model: AIR,
         task: Task,
         labels: np.ndarray,
-        device: torch.device,
+        asked: Tensor,
         updates: tuple[Update, Update],
     ) -> None:
         self.model, self.task, self.labels, self.updates = model, task, labels, updates
+        self.asked = asked
         dtype = model.H_init.dtype  # float32, or float64 in a float64 model
 
         def matrix(cells: np.ndarray) -> Tensor:
-            return torch.from_numpy(cells).to(device, dtype)
+            return torch.from_numpy(cells).to(asked.device, dtype)
 
-        self.board: Tensor  # z_H after the captured H-update
+        self.z_H: Tensor  # after the captured H-update
         self.pending = len(updates)
         self.near = torch.stack([matrix(n.matrix) for n in task.neighbourhoods.values()])
         self.reach, self.peers = matrix(task.violation_reach), matrix(task.peers)
         self.parts: dict[Update, list[Tensor]] = {update: [] for update in updates}
         self.maps: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.of_asked: dict[Update, list[Tensor]] = {update: [] for update in updates}
 
     def attention(self, update: Update) -> AttentionHook | None:
         if update not in self.updates:
@@ -69,17 +90,19 @@ class AttentionCapture(Observer):
             mass = torch.einsum("bij,kij->kbi", mean, self.near)
             self.parts[update].append(torch.cat([mass, entropy[None]]))
             self.maps[update].append(mean * self.reach)
+            self.of_asked[update].append(mean[torch.arange(len(mean)), self.asked])
 
         return reduce
 
     def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
         if update == self.updates[1]:
-            self.board = z_H
+            self.z_H = z_H
         self.pending -= update in self.updates
         if update not in self.updates or self.pending:
             return  # an L-update may come after the H-update whose board counts
-        boards = self.model.decode(self.board).argmax(dim=-1).cpu().numpy().astype(np.uint8)
-        wrong = torch.from_numpy(self.task.violations(boards, self.labels)).to(self.near)
+        self.board = self.model.decode(self.z_H).argmax(dim=-1).cpu().numpy().astype(np.uint8)
+        self.violations = self.task.violations(self.board, self.labels)
+        wrong = torch.from_numpy(self.violations).to(self.near)
         self.adjacent = (wrong @ self.peers > 0).cpu().numpy()
         measured = [
             [
@@ -89,6 +112,8 @@ class AttentionCapture(Observer):
             for update in self.updates
         ]
         self.measures = torch.stack([torch.stack(layers) for layers in measured]).cpu().numpy()
+        rows = [torch.stack(self.of_asked[update]) for update in self.updates]
+        self.rows = torch.stack(rows).float().cpu().numpy()
 
 
 @torch.inference_mode()
@@ -99,18 +124,27 @@ def captured(
     labels: Tensor,
     segments: Sequence[int],
     updates: tuple[Update, Update] = FIRST,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(measures, adjacent) of :class:`AttentionCapture` for each of ``segments``, in order."""
+) -> Iterator[AttentionCapture]:
+    """What :class:`AttentionCapture` holds after each of ``segments``, in order."""
     x = model.embed(inputs)
     z_L, z_H = model.fresh_states(len(inputs))
     targets = labels.cpu().numpy().astype(np.uint8)
+    asked = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
     for segment in range(max(segments) + 1):
         if segment in segments:
-            capture = AttentionCapture(model, task, targets, inputs.device, updates)
+            capture = AttentionCapture(model, task, targets, asked, updates)
             z_L, z_H = model.segment(x, z_L, z_H, observer=capture)
-            yield capture.measures, capture.adjacent
+            yield capture
         else:
             z_L, z_H = model.segment(x, z_L, z_H)
+
+
+def central_query(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Per puzzle the query cell nearest to the board's middle, ``[B]``: a choice without a view."""
+    row, column = np.divmod(np.arange(task.cells), task.columns)
+    away = (row - (task.rows - 1) / 2) ** 2 + (column - (task.columns - 1) / 2) ** 2
+    query = task.query_cells(inputs, labels)
+    return np.where(query, away, np.inf).argmin(axis=1)
 
 
 def attention(
@@ -120,11 +154,13 @@ def attention(
     memory_gib: float = 2.0,
     device: torch.device = CPU,
     updates: tuple[Update, Update] = FIRST,
+    maps: int = 4,
     label: str = "attention",
-) -> dict[str, Any]:
-    """The contents of attention.json: contrasts per class of query cell, one value per layer.
+) -> Contrasts:
+    """Contrasts per class of query cell, one value per layer, and what the first puzzles look like.
 
-    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked.
+    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked,
+    ``maps`` of how many puzzles one cell's attention is kept.
 
     ``interval_rows`` is the paper's half-width, 1.96 sd / sqrt(rows), which takes every (puzzle,
     segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
@@ -139,15 +175,24 @@ def attention(
     # per puzzle: sums of contrast, its square, its sign, the L part, the H part
     sums = np.zeros((5, *shape))
     rows_of = np.zeros((len(puzzles), len(CLASSES)), dtype=np.int64)
+    kept: dict[str, list[np.ndarray]] = {"attention": [], "board": [], "violations": []}
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
         query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
-        for measures, adjacent in captured(model, task, inputs, labels, segments, updates):
+        first = slice(max(maps - rows.start, 0))
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+        for capture in captured(model, task, inputs, labels, segments, updates):
+            measures, adjacent = capture.measures, capture.adjacent
+            seen["attention"].append(np.moveaxis(capture.rows[:, :, first], 2, 0))
+            seen["board"].append(capture.board[first])
+            seen["violations"].append(capture.violations[first])
             contrast = (measures[0] - measures[1]) / divisors[:, None, None]
             parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
             for c, members in enumerate((query & ~adjacent, query & adjacent)):
                 rows_of[rows, c] += members.sum(axis=1)
                 for total, part in zip(sums, parts, strict=True):
                     total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
+        for name, of_segments in seen.items():
+            kept[name].append(np.stack(of_segments, axis=1))
     result: dict[str, Any] = {"puzzles": len(puzzles), "segments": list(segments)}
     for c, name in enumerate(CLASSES):
         counts = rows_of[:, c]
@@ -174,4 +219,16 @@ def attention(
                 "L": rounded(part_L[:, m]),
                 "H": rounded(part_H[:, m]),
             }
-    return result
+    shown = puzzles.first(maps)
+    asked = central_query(task, shown.inputs, shown.labels)
+    nearest = next(iter(task.neighbourhoods.values()))
+    return Contrasts(
+        result,
+        {
+            "inputs": shown.inputs,
+            "labels": shown.labels,
+            "asked": asked,
+            "near": nearest.matrix[asked],
+            **{name: np.concatenate(batches) for name, batches in kept.items()},
+        },
+    )

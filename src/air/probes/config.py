@@ -41,6 +41,7 @@ class AttentionConfig(ProbeConfig):
         [0, 0], description="H-cycle and L-cycle of the L-update to look at"
     )
     H_update: Index = Field(0, description="H-cycle of the H-update to look at")
+    maps: int = Field(4, ge=0, description="first so many puzzles of which one cell's map is kept")
 
 
 class ProbesConfig(BaseModel):

@@ -19,7 +19,12 @@ LEVELS: tuple[Level, ...] = ("L", "H")
 
 @dataclass
 class Rollout:
-    """``measures`` is rollout.json; ``boards`` (uint8) is rollout.npz."""
+    """``measures`` is rollout.json; ``boards`` is rollout.npz.
+
+    ``boards`` holds of the first N puzzles ``inputs``, ``labels`` [N, S]; what the states show
+    after each of T sub-steps, ``z_L``, ``z_H`` (uint8 [N, T, S]); and which cells of that break a
+    rule of the task, ``violations_L``, ``violations_H`` (bool [N, T, S]).
+    """
 
     measures: dict[str, Any]
     boards: dict[str, np.ndarray]
@@ -84,7 +89,12 @@ def rollout(
     }
     moves = {level: np.empty((n, substeps - 1)) for level in LEVELS}
     agreement = np.empty((n, substeps))
-    kept: dict[Level, list[np.ndarray]] = {"L": [], "H": []}
+    kept: dict[str, list[np.ndarray]] = {
+        "z_L": [],
+        "z_H": [],
+        "violations_L": [],
+        "violations_H": [],
+    }
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label):
         query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
         recorder = MarginRecorder(model, torch.from_numpy(query).to(device))
@@ -111,8 +121,11 @@ def rollout(
             curves["margin"][level][rows] = torch.stack(recorder.margins[level]).T.cpu()
             moves[level][rows] = (blank[1:] != blank[:-1]).sum(dim=2).T.cpu()
             if rows.start < boards:
-                first = of_state[:, : boards - rows.start].transpose(0, 1)
-                kept[level].append(first.cpu().numpy())
+                first = of_state[:, : boards - rows.start].cpu().numpy()  # [T, B, S]
+                answers = puzzles.labels[rows][: boards - rows.start]
+                wrong = [task.violations(of_substep, answers) for of_substep in first]
+                kept[f"z_{level}"].append(first.swapaxes(0, 1))
+                kept[f"violations_{level}"].append(np.stack(wrong, axis=1))
     asked = ~np.isnan(curves["margin"]["H"][:, 0])  # puzzles with query cells
     curves["margin"] = {level: of_state[asked] for level, of_state in curves["margin"].items()}
     leads = curves["margin"]["H"] - curves["margin"]["L"]
@@ -137,8 +150,7 @@ def rollout(
     return Rollout(
         measures,
         {
-            "z_L": np.concatenate(kept["L"]),
-            "z_H": np.concatenate(kept["H"]),
+            **{name: np.concatenate(batches) for name, batches in kept.items()},
             "inputs": first_puzzles.inputs,
             "labels": first_puzzles.labels,
         },

@@ -108,21 +108,9 @@ def published_mean(study: Study, task: str, variants: Iterable[str]) -> float | 
     return round(sum(known) / len(known) / 100, 4) if known and len(known) == len(means) else None
 
 
-def group(study: Study, task: str, symmetric: bool) -> list[str]:
-    """The task's variants that only add x, alike at both updates or not: C1's two groups."""
-    names = []
-    for name in study.params[task]["variants"]:
-        says = study.variants[name]
-        plain = says["operator"] == "add" and says["level_token"] == "none"
-        plain = plain and not says["two_networks"] and min(says["n_L"], says["n_H"]) >= 0
-        if plain and (says["n_L"] == says["n_H"]) == symmetric:
-            names.append(name)
-    return names
-
-
 def injection(study: Study, task: str) -> dict[str, Any]:
     """C1: exact accuracy of asymmetric variants minus that of symmetric ones."""
-    names = {kind: group(study, task, kind == "symmetric") for kind in ("asymmetric", "symmetric")}
+    names = study.groups(task, "injection")
     runs = {kind: _accuracies(study, task, variants) for kind, variants in names.items()}
     result: dict[str, Any] = {"verdict": "not run"}
     for kind, accuracies in runs.items():
@@ -375,7 +363,7 @@ def _over_sides(
 
     ``mirrored``: H-sided variants should show the reverse of L-sided ones, not the same.
     """
-    plain = {*group(study, task, True), *group(study, task, False)}
+    plain = study.members(task, "injection")
     entries: dict[str, Any] = {}
     kinds: set[int] = set()
     for (variant, seed), measures in study.probe(task, probe).items():

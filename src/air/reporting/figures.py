@@ -1,93 +1,38 @@
-"""The figures of the report. Each takes the study and a task and returns a figure with its caption.
+"""The charts of the report. Each takes the study and a task and returns a figure.
 
-A figure for which there are no results says so in words; it is never an empty plot.
+A chart's title says in words and numbers what came out, in the runs that there are. A chart for
+which there are no results says so in a sentence; it is never an empty plot.
 """
 
-import base64
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from air.reporting.study import TASKS, TRAITS, Study
+from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
+from air.reporting.study import EXPERIMENTS, TASKS, TRAITS, Run, Study
 
-STYLE = Path(__file__).with_name("style.mplstyle")
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
 CONDITION_COLOURS = {"normal": "#999999", "freeze_H": "#0072B2", "freeze_L": "#D55E00"}
 CONTRASTS = {
-    "d_nbr": "on row, column, box",
-    "d_nbr4": "on 4 neighbours",
-    "d_nbr8": "on 8 neighbours",
-    "d_win5": "on 5 x 5 window",
-    "d_ent": "entropy (H - L)",
-    "d_viol": "on violations",
+    "d_nbr": ("on row, column, box", "share"),
+    "d_nbr4": ("on 4 neighbours", "share, per cell"),
+    "d_nbr8": ("on 8 neighbours", "share, per cell"),
+    "d_win5": ("on 5 x 5 window", "share, per cell"),
+    "d_ent": ("entropy (H - L)", "of log(cells)"),
+    "d_viol": ("on violations", "share"),
 }
 CONDITIONS = {"normal": "nothing frozen", "freeze_H": "z_H frozen", "freeze_L": "z_L frozen"}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Something a notebook shows: HTML."""
-
-    html: str
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-
-def missing(what: str) -> Shown:
-    """A sentence in the place of something that has no results yet."""
-    return Shown(f'<p class="missing">{escape(what)}</p>')
-
-
-def as_figure(canvas: Canvas, alt: str, caption: str) -> Shown:
-    """A figure as an SVG image that stands alone in the page."""
-    file = io.BytesIO()
-    canvas.savefig(file, format="svg", metadata={"Date": None})
-    plt.close(canvas)
-    image = base64.b64encode(file.getvalue()).decode()
-    return Shown(
-        f'<figure><img src="data:image/svg+xml;base64,{image}" alt="{escape(alt, quote=True)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    with mpl.rc_context(), plt.style.context(STYLE):
-        yield
-
-
-def puzzles(study: Study, task: str) -> Shown:
-    """The first training puzzles, question above answer."""
-    look, told = study.look(task), study.statistics(task)
-    if look is None or told is None:
-        return missing(f"No {TASKS[task]} puzzles have been made yet.")
-    inputs, labels = (np.array(told["examples"][name]) for name in ("inputs", "labels"))
-    with style():
-        canvas, axes = plt.subplots(2, len(inputs), figsize=(7.2, 3.7), squeeze=False)
-        for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
-            draw_board(axes[0, place], question, look, question, answer, inches=1.7)
-            draw_board(axes[1, place], answer, look, question, answer, inches=1.7)
-        return as_figure(
-            canvas,
-            f"{len(inputs)} {TASKS[task]} puzzles with their answers.",
-            f"{TASKS[task]}: training puzzles (above) and their answers (below).",
-        )
+MOVING = {"freeze_H": "z_L", "freeze_L": "z_H"}  # the state that is looked at
+ASIDE = 0.25  # opacity of single runs where their mean is drawn
 
 
 def traits(study: Study, task: str) -> Shown:
@@ -98,13 +43,12 @@ def traits(study: Study, task: str) -> Shown:
     splits = told["splits"]
     every = splits["train"]["traits"]
     names = [name for name in every if every[name]["min"] < every[name]["max"]]
-    same = [f"{TRAITS[name]} {every[name]['min']}" for name in every if name not in names]
-    alike = f" The same for all training puzzles: {', '.join(same)}." if same else ""
     if not names:
-        return missing(alike.strip())
+        same = ", ".join(f"{TRAITS[name]} {every[name]['min']}" for name in every)
+        return missing(f"All training puzzles have the same: {same}.")
     with style():
         canvas, axes = plt.subplots(
-            1, len(names), figsize=(3.6 * min(len(names), 2), 2.3), squeeze=False
+            1, len(names), figsize=(3.6 * min(len(names), 2), 2.5), squeeze=False
         )
         for axis, name in zip(axes[0], names, strict=True):
             for split, colour in (("train", "#0072B2"), ("test", "#D55E00")):
@@ -118,159 +62,207 @@ def traits(study: Study, task: str) -> Shown:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes[0, 0].set_ylabel("share of puzzles")
         axes[0, -1].legend(loc="upper right")
+        means = ", ".join(f"{every[name]['mean']:.1f} {TRAITS[name]}" for name in names)
         return as_figure(
             canvas,
-            f"Histograms of {TASKS[task]} puzzles: {', '.join(TRAITS[name] for name in names)}.",
-            f"{TASKS[task]}: how training and test puzzles are distributed.{alike}",
+            f"traits-{task}",
+            f"{TASKS[task]}: {means} on average" if len(names) < 3 else TASKS[task],
+            f"Histograms of {', '.join(TRAITS[name] for name in names)}.",
         )
 
 
-def accuracy(study: Study) -> Shown:
-    """Exact accuracy of every run, by variant, both tasks."""
-    tasks = [task for task in TASKS if len(study.runs(task))]
+def accuracy(study: Study, experiment: str) -> Shown:
+    """Exact accuracy of every run of an experiment's variants, both tasks."""
+    variants = {task: study.members(task, experiment) for task in TASKS}
+    tasks = [
+        task
+        for task, names in variants.items()
+        if any(len(study.accuracy(task, name)) for name in names)
+    ]
     if not tasks:
-        return missing("No training run has been evaluated yet.")
+        return missing("No variant of this experiment has been run in this study.")
     with style():
         canvas, axes = plt.subplots(1, len(tasks), squeeze=False)
-        most = max(len(study.params[task]["variants"]) for task in tasks)
-        canvas.set_size_inches(7.2, 1.3 + 0.3 * max(most, 2))
+        most = max(len(variants[task]) for task in tasks)
+        canvas.set_size_inches(WIDTH, 1.5 + 0.27 * max(most, 2))
         for axis, task in zip(axes[0], tasks, strict=True):
-            names = study.params[task]["variants"]
-            for place, name in enumerate(names):
+            for place, name in enumerate(variants[task]):
                 runs = study.accuracy(task, name)
                 says = study.variants[name]
                 colour = "#D55E00" if says["n_L"] == says["n_H"] else "#0072B2"
+                if not len(runs):
+                    axis.text(0, place, " not run", va="center", fontsize=8, color="#666666")
+                    continue
                 axis.plot(runs, [place] * len(runs), "o", color=colour, alpha=0.45, markersize=5)
-                if len(runs):
-                    axis.plot(runs.mean(), place, "|", color=colour, markersize=16, mew=2.2)
-            axis.set_yticks(range(len(names)), names)
-            axis.set_ylim(len(names) - 0.5, -0.5)
-            axis.set_xlim(left=0)
+                axis.plot(runs.mean(), place, "|", color=colour, markersize=14, mew=2.2)
+            axis.set_yticks(range(len(variants[task])), variants[task])
+            axis.set_ylim(len(variants[task]) - 0.5, -0.5)
+            axis.set_xlim(0, max(axis.get_xlim()[1], 0.02))
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axis.set_xlabel("test puzzles solved")
             axis.set_title(TASKS[task])
+        found = "; ".join(f"{TASKS[task]}: {_compared(study, task, experiment)}" for task in tasks)
         return as_figure(
             canvas,
+            f"accuracy-{experiment}",
+            found,
             "Dot plot: exact accuracy of every training run, one row per variant.",
-            "Share of test puzzles solved, one dot per training run, a bar at the mean of a "
-            "variant's runs. Blue: the input enters the two updates differently; orange: alike.",
         )
 
 
-def depth(study: Study, task: str) -> Shown:
-    """Exact accuracy after each segment."""
+def _compared(study: Study, task: str, experiment: str) -> str:
+    """The means of an experiment's groups, in words."""
+    parts = [
+        f"{title} {mean:.1%}"
+        for title, names in study.groups(task, experiment).items()
+        if (mean := study.mean_accuracy(task, names)) is not None
+    ]
+    return ", ".join(parts) + " solved"
+
+
+def depth(study: Study, task: str) -> list[Shown]:
+    """Exact accuracy after each segment, one figure per experiment."""
     runs = study.runs(task)
-    if not len(runs):
-        return missing(f"No {TASKS[task]} run has been evaluated yet.")
-    with style():
-        canvas, axis = plt.subplots(figsize=(7.2, 2.6))
-        for colour, (name, rows) in _coloured(runs.groupby("variant", sort=False)):
-            values = np.array(rows["exact_accuracy_by_segment"].tolist())
-            segments = np.arange(1, values.shape[1] + 1)
-            for run in values:
-                axis.plot(segments, run, color=colour, alpha=0.3, linewidth=1)
-            axis.plot(segments, values.mean(axis=0), color=colour, label=name, marker="o", ms=3)
-        axis.set_ylim(bottom=0)
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("segments run")
-        axis.set_ylabel("test puzzles solved")
-        axis.set_title(f"{TASKS[task]}: what more segments bring")
-        axis.legend(ncols=4, loc="best")
-        return as_figure(
-            canvas,
-            f"Line plot: {TASKS[task]} exact accuracy against the number of segments.",
-            "Share of test puzzles solved if the answer is read after so many segments: thin lines "
-            "are runs, thick ones means.",
-        )
+    shown = []
+    for experiment in EXPERIMENTS:
+        rows = runs[runs["variant"].isin(study.members(task, experiment))]
+        if not len(rows):
+            continue
+        with style():
+            canvas, axis = plt.subplots(figsize=(WIDTH, 2.9))
+            for colour, (name, of_variant) in _coloured(rows.groupby("variant", sort=False)):
+                values = np.array(of_variant["exact_accuracy_by_segment"].tolist())
+                _lines(axis, np.arange(1, values.shape[1] + 1), values, color=colour, label=name)
+            axis.set_ylim(0, max(axis.get_ylim()[1], 0.02))
+            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_xlabel("segments run")
+            axis.set_ylabel("test puzzles solved")
+            axis.legend(ncols=4, loc="best")
+            name = rows["variant"].iloc[0]
+            told = np.array(
+                rows.loc[rows["variant"] == name, "exact_accuracy_by_segment"].tolist()
+            ).mean(axis=0)
+            shown.append(
+                as_figure(
+                    canvas,
+                    f"depth-{task}-{experiment}",
+                    f"{TASKS[task]}, {EXPERIMENTS[experiment]}: {name} goes from {told[0]:.1%} "
+                    f"solved after one segment to {told[-1]:.1%} after {len(told)}",
+                    "Line plot: exact accuracy against the number of segments.",
+                )
+            )
+    return shown or [missing(f"No {TASKS[task]} run has been evaluated yet.")]
 
 
-def training(study: Study, task: str) -> Shown:
-    """Loss and exact accuracy while training."""
+def training(study: Study, task: str) -> list[Shown]:
+    """Loss and exact accuracy while training, one figure per experiment."""
     curves = study.curves(task)
-    if not curves:
-        return missing(f"No {TASKS[task]} run has been trained yet.")
-    with style():
-        canvas, axes = plt.subplots(1, 2, figsize=(7.2, 2.8))
-        by_variant: dict[str, list[Any]] = {}
-        for (variant, _), curve in curves.items():
-            by_variant.setdefault(variant, []).append(curve)
-        for colour, (variant, runs) in _coloured(by_variant.items()):
-            for number, curve in enumerate(runs):
-                label = variant if number == 0 else None
-                axes[0].plot(curve["step"], curve["lm_loss"], color=colour, label=label, alpha=0.8)
-                axes[1].plot(curve["step"], curve["exact_accuracy"], color=colour, alpha=0.8)
-        axes[0].set_ylabel("stablemax cross-entropy (nats)")
-        axes[0].set_title(f"{TASKS[task]}: loss per cell")
-        axes[1].set_ylabel("puzzles solved when halted")
-        axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes[1].set_ylim(bottom=0)
-        axes[1].set_title("training puzzles solved")
-        axes[0].legend()
-        for axis in axes:
-            axis.set_xlabel("optimiser steps")
-        return as_figure(
-            canvas,
-            f"Two line plots: {TASKS[task]} training loss and training accuracy against steps.",
-            "Means over the steps since the row before. Accuracy counts puzzles at the step at "
-            "which their slot halts.",
+    shown = []
+    for experiment in EXPERIMENTS:
+        by_variant = _by_variant(
+            {
+                run: curve
+                for run, curve in curves.items()
+                if run[0] in study.members(task, experiment)
+            }
         )
+        if not by_variant:
+            continue
+        ends = {}
+        with style():
+            canvas, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+            for colour, (variant, runs) in _coloured(by_variant.items()):
+                steps = runs[0]["step"].to_numpy()
+                for axis, column in zip(axes, ("lm_loss", "exact_accuracy"), strict=True):
+                    values = np.array([run[column].to_numpy(dtype=float) for run in runs])
+                    _lines(axis, steps, values, color=colour, label=variant)
+                last = [run["exact_accuracy"].dropna().tail(1) for run in runs]
+                ends[variant] = pd.concat(last).mean()
+            axes[0].set_ylabel("loss per cell (nats)")
+            axes[0].set_ylim(bottom=0)
+            axes[1].set_ylabel("training puzzles solved")
+            axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes[1].set_ylim(0, max(axes[1].get_ylim()[1], 0.02))
+            axes[0].legend()
+            for axis in axes:
+                axis.set_xlabel("optimiser steps")
+            variant, end = next(iter(ends.items()))
+            solves = "halted on none of its" if pd.isna(end) else f"solves {end:.1%} of its"
+            shown.append(
+                as_figure(
+                    canvas,
+                    f"training-{task}-{experiment}",
+                    f"{TASKS[task]}, {EXPERIMENTS[experiment]}: after {steps[-1]:,} steps "
+                    f"{variant} {solves} training puzzles",
+                    "Two line plots: loss and accuracy on training puzzles against steps.",
+                )
+            )
+    return shown or [missing(f"No {TASKS[task]} run has been trained yet.")]
 
 
 def rollout_curves(study: Study, task: str) -> Shown:
     """Cell accuracy and undecided share of both states after every sub-step."""
-    probed = study.probe(task, "rollout")
+    probed = _by_variant(study.probe(task, "rollout"))
     if not probed:
         return missing(f"No {TASKS[task]} run has been rolled out yet.")
     with style():
-        canvas, axes = plt.subplots(
-            2, len(probed), squeeze=False, sharex=True, sharey="row", figsize=(7.2, 4.2)
-        )
-        for column, ((variant, seed), measures) in zip(axes.T, probed.items(), strict=True):
+        canvas, axes = _panels(len(probed), rows=2, height=4.0, sharex=True)
+        for column, (variant, runs) in zip(axes.T, probed.items(), strict=True):
             for axis, entry in zip(column, ("cell_accuracy", "undecided"), strict=True):
                 for state, colour in STATE_COLOURS.items():
-                    mean = np.array(measures[state][entry]["mean"])
-                    error = np.nan_to_num(np.array(measures[state][entry]["se"], dtype=float))
-                    places = np.arange(1, len(mean) + 1)
-                    axis.fill_between(places, mean - error, mean + error, color=colour, alpha=0.2)
-                    axis.plot(places, mean, color=colour, label=state)
+                    means = np.array([run[state][entry]["mean"] for run in runs], dtype=float)
+                    places = np.arange(1, means.shape[1] + 1)
+                    if len(runs) == 1:
+                        error = np.array(runs[0][state][entry]["se"], dtype=float)
+                        error = np.nan_to_num(error)
+                        low, high = means[0] - error, means[0] + error
+                        axis.fill_between(places, low, high, color=colour, alpha=0.2)
+                    _lines(axis, places, means, color=colour, label=state)
                 axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-            column[0].set_title(f"{variant}, seed {seed}")
+            column[0].set_title(variant)
             column[1].set_xlabel("sub-step")
-        for axis in axes[:, 0]:  # only now: limits set before would hide what is higher
-            axis.set_ylim(0, max(axis.get_ylim()[1], 0.02))
+        _level(axes)
         axes[0, 0].set_ylabel("cells right")
         axes[1, 0].set_ylabel("cells undecided")
         axes[0, 0].legend(loc="lower right")
+        variant, runs = next(iter(probed.items()))
+        open_L, open_H = (
+            np.mean([run[state]["undecided_overall"] for run in runs]) for state in ("z_L", "z_H")
+        )
         return as_figure(
             canvas,
-            f"Line plots: {TASKS[task]} cell accuracy and undecided share of z_L and z_H.",
-            "What the two states show when decoded after every update, over a whole rollout: mean "
-            "over puzzles, band of one standard error.",
+            f"rollout-{task}",
+            f"{TASKS[task]}: {variant} leaves {open_L:.2%} of z_L's cells undecided and "
+            f"{open_H:.2%} of z_H's",
+            "Line plots: cell accuracy and undecided share of z_L and z_H by sub-step.",
         )
 
 
 def rollout_inside(study: Study, task: str) -> Shown:
     """What lies under the boards: margins, agreement, distances between segments, depth."""
-    probed = study.probe(task, "rollout")
+    probed = _by_variant(study.probe(task, "rollout"))
     if not probed:
         return missing(f"The rollouts of no {TASKS[task]} run have been looked at yet.")
+
+    def mean(of: Iterable[Mapping[str, Any]]) -> np.ndarray:
+        return np.array([entry["mean"] for entry in of], dtype=float).mean(axis=0)
+
     with style():
-        canvas, axes = plt.subplots(2, 2, figsize=(7.2, 5.0))
-        for colour, ((variant, seed), measures) in _coloured(probed.items()):
-            label = f"{variant}, seed {seed}"
+        canvas, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
+        for colour, (variant, runs) in _coloured(probed.items()):
             for state, line in (("z_L", ":"), ("z_H", "-")):
-                entry = measures[state]
                 for axis, name, first in (
                     (axes[0, 0], "margin", 1),
                     (axes[1, 0], "distance", 2),
                     (axes[1, 1], "exact_by_segment", 1),
                 ):
-                    mean = np.array(entry[name]["mean"], dtype=float)
-                    shown = label if state == "z_H" else None
-                    axis.plot(np.arange(len(mean)) + first, mean, line, color=colour, label=shown)
-            agreement = np.array(measures["agreement"]["mean"], dtype=float)
-            axes[0, 1].plot(np.arange(len(agreement)) + 1, agreement, color=colour)
+                    values = mean(run[state][name] for run in runs)
+                    shown = variant if state == "z_H" else None
+                    places = np.arange(len(values)) + first
+                    axis.plot(places, values, line, color=colour, label=shown)
+            values = mean(run["agreement"] for run in runs)
+            axes[0, 1].plot(np.arange(len(values)) + 1, values, color=colour)
         for axis, title, y, x in (
             (axes[0, 0], "How sure the states are", "margin of the best token", "sub-step"),
             (axes[0, 1], "Where both show the same", "share of cells", "sub-step"),
@@ -281,121 +273,37 @@ def rollout_inside(study: Study, task: str) -> Shown:
             axis.set_ylabel(y)
             axis.set_xlabel(x)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, max(axis.get_ylim()[1], 0.02))
         for axis in (axes[0, 1], axes[1, 1]):
             axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes[0, 0].legend()
+        states = [
+            Line2D([], [], color="black", linestyle="-", label="z_H"),
+            Line2D([], [], color="black", linestyle=":", label="z_L"),
+        ]
+        handles, _ = axes[0, 0].get_legend_handles_labels()
+        axes[0, 0].legend(handles=[*handles, *states], ncols=2)
+        leads = ", ".join(
+            f"{variant} {np.mean([run['margin_lead'] for run in runs]):+.3f}"
+            for variant, runs in list(probed.items())[:4]
+        )
         return as_figure(
             canvas,
-            f"Four line plots of {TASKS[task]} rollouts: margin, agreement, change, accuracy.",
-            f"{TASKS[task]}, means over puzzles; z_H solid, z_L dotted. Margin: lead of the best "
-            "token over the second on the cells to be filled in. Change: distance of a state from "
-            "itself one segment before, 0 at a fixed point.",
+            f"inside-{task}",
+            f"{TASKS[task]}: z_H's margin exceeds z_L's by {leads}",
+            "Four line plots of rollouts: margin, agreement, change, accuracy.",
         )
-
-
-def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
-    """Decoded boards of z_L and z_H of one puzzle over sub-steps, for every probed run."""
-    look, shown = study.look(task), []
-    for run, measures in study.probe(task, "rollout").items():
-        boards = study.boards(task, run)
-        if boards is None or look is None:
-            continue
-        updates = measures["updates_per_segment"]
-        substeps = len(boards["z_L"][puzzle])
-        first = list(range(updates))[: columns // 2 + 1]
-        rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
-        chosen = sorted({*first, *rest.tolist()})
-        with style():
-            canvas, axes = plt.subplots(
-                2, len(chosen) + 1, figsize=(7.2, 2.6), gridspec_kw={"wspace": 0.05}
-            )
-            inputs, labels = boards["inputs"][puzzle], boards["labels"][puzzle]
-            inches = 7.2 / (len(chosen) + 1)
-            draw_board(axes[0, 0], inputs, look, inputs, labels, inches)
-            axes[0, 0].set_title("puzzle", fontsize=8)
-            draw_board(axes[1, 0], labels, look, inputs, labels, inches)
-            axes[1, 0].set_title("answer", fontsize=8)
-            for row, state in zip(axes, ("z_L", "z_H"), strict=True):
-                for axis, substep in zip(row[1:], chosen, strict=True):
-                    draw_board(axis, boards[state][puzzle][substep], look, inputs, labels, inches)
-                    axis.set_title(f"{state}, {substep + 1}", fontsize=8)
-            variant, seed = run
-            shown.append(
-                as_figure(
-                    canvas,
-                    f"Boards decoded from z_L and z_H of {variant} at sub-steps of one puzzle.",
-                    f"{variant}, seed {seed}: the boards that z_L (above) and z_H (below) show "
-                    "after the sub-step named. Bold: given. Red: wrong. Grey: undecided.",
-                )
-            )
-    return shown or [missing(f"No {TASKS[task]} boards have been kept yet.")]
-
-
-def draw_board(
-    axis: Axes,
-    board: np.ndarray,
-    look: dict[str, Any],
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    inches: float,
-) -> None:
-    """Draw one board, ``inches`` wide; ``look`` is the header of the task's data file."""
-    rows, columns = look["rows"], look["columns"]
-    fills, symbols, undecided = look["look"]["fills"], look["vocabulary"], look["undecided_token"]
-    axis.set_xlim(0, columns)
-    axis.set_ylim(rows, 0)
-    axis.set_aspect("equal")
-    axis.grid(False)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(True)
-    size = 72 * inches / columns * 0.5
-    for cell, token in enumerate(board.tolist()):
-        row, column = divmod(cell, columns)
-        wrong = token != labels[cell] and token != inputs[cell] and token != undecided
-        fill = "#d0d0d0" if token == undecided else fills[token]
-        if fill:
-            axis.add_patch(Rectangle((column, row), 1, 1, facecolor=fill, edgecolor="none"))
-        if wrong:
-            axis.add_patch(
-                Rectangle((column, row), 1, 1, facecolor=to_rgba("#CC3311", 0.35), edgecolor="none")
-            )
-        if token != undecided and not (fills[token] and symbols[token] in "#o"):
-            given = inputs[cell] == labels[cell]
-            axis.text(
-                column + 0.5,
-                row + 0.52,
-                symbols[token],
-                ha="center",
-                va="center",
-                fontsize=size,
-                fontweight="bold" if given else "normal",
-            )
-    box = look["look"]["box"]
-    for line in range(1, columns):
-        axis.axvline(line, color="#444444", linewidth=1.1 if box and line % box[1] == 0 else 0.25)
-    for line in range(1, rows):
-        axis.axhline(line, color="#444444", linewidth=1.1 if box and line % box[0] == 0 else 0.25)
 
 
 def freeze(study: Study, task: str) -> Shown:
     """Content changes and mask flips of each state: normal against the other state frozen."""
-    probed = study.probe(task, "freeze")
+    probed = _by_variant(study.probe(task, "freeze"))
     if not probed:
         return missing(f"No {TASKS[task]} run has been frozen yet.")
-    by_variant: dict[str, list[Any]] = {}
-    for (variant, _), measures in probed.items():
-        by_variant.setdefault(variant, []).append(measures)
+    kinds = {"content_changes": "", "mask_flips": "//"}
     with style():
-        canvas, axes = plt.subplots(
-            1, len(by_variant), squeeze=False, sharey=True, figsize=(7.2, 2.9)
-        )
-        groups = [("z_L", "freeze_H"), ("z_H", "freeze_L")]
-        kinds = {"content_changes": "", "mask_flips": "//"}
-        for axis, (variant, runs) in zip(axes[0], by_variant.items(), strict=True):
-            for place, (state, frozen) in enumerate(groups):
+        canvas, axes = _panels(len(probed), rows=1, height=2.6)
+        for axis, (variant, runs) in zip(axes[0], probed.items(), strict=True):
+            for place, (frozen, state) in enumerate(MOVING.items()):
                 for bar, (condition, kind) in enumerate(
                     (condition, kind) for kind in kinds for condition in ("normal", frozen)
                 ):
@@ -413,7 +321,8 @@ def freeze(study: Study, task: str) -> Shown:
             axis.set_xticks([1.65, 6.65], ["of z_L", "of z_H"])
             axis.set_title(variant)
             axis.grid(axis="x", visible=False)
-        axes[0, 0].set_ylabel("changes per puzzle in a rollout")
+        _level(axes)
+        axes[0, 0].set_ylabel("cells changed per puzzle")
         canvas.legend(
             handles=[
                 *(
@@ -427,56 +336,73 @@ def freeze(study: Study, task: str) -> Shown:
             loc="outside lower center",
             ncols=5,
         )  # fmt: skip
+        variant, runs = next(iter(probed.items()))
+        parts = []
+        for frozen, state in MOVING.items():
+            normal, other = (
+                np.mean([run[condition][state]["content_changes"]["mean"] for run in runs])
+                for condition in ("normal", frozen)
+            )
+            parts.append(
+                f"with {CONDITIONS[frozen]}, {state}'s content changes go from {normal:.1f} to "
+                f"{other:.1f}"
+            )
         return as_figure(
             canvas,
-            f"Bar chart: {TASKS[task]} changes of each state, normal and with the other frozen.",
-            "Cells that change between consecutive decoded boards, summed over a rollout. Content "
-            "changes leave a cell's membership in the mask as it is, mask flips change it. Bars "
-            "are means over runs, dots the runs.",
+            f"freeze-{task}",
+            f"{TASKS[task]}, {variant}: {'; '.join(parts)}",
+            "Bar chart: changes of each state, normal and with the other frozen.",
         )
 
 
 def freeze_transitions(study: Study, task: str) -> Shown:
     """Content changes per transition, for both states and all conditions."""
-    probed = study.probe(task, "freeze")
+    probed = _by_variant(study.probe(task, "freeze"))
     if not probed:
         return missing(f"No {TASKS[task]} run has been frozen yet.")
     with style():
-        canvas, axes = plt.subplots(
-            2, len(probed), squeeze=False, sharex=True, sharey="row", figsize=(7.2, 4.0)
-        )
-        for column, ((variant, seed), measures) in zip(axes.T, probed.items(), strict=True):
-            for axis, (state, frozen) in zip(
-                column, (("z_L", "freeze_H"), ("z_H", "freeze_L")), strict=True
-            ):
+        canvas, axes = _panels(len(probed), rows=2, height=3.8, sharex=True)
+        early = []
+        for column, (variant, runs) in zip(axes.T, probed.items(), strict=True):
+            for axis, (frozen, state) in zip(column, MOVING.items(), strict=True):
                 for condition in ("normal", frozen):
-                    values = measures[condition][state]["content_changes"]["per_transition"]
-                    axis.plot(
-                        np.arange(1, len(values) + 1),
-                        values,
-                        color=CONDITION_COLOURS[condition],
-                        label=CONDITIONS[condition],
+                    values = np.array(
+                        [run[condition][state]["content_changes"]["per_transition"] for run in runs]
                     )
-                axis.legend(loc="upper right")
-            column[0].set_title(f"{variant}, seed {seed}")
-            column[1].set_xlabel("transition between sub-steps")
+                    places = np.arange(1, values.shape[1] + 1)
+                    colour = CONDITION_COLOURS[condition]
+                    _lines(axis, places, values, color=colour, label=CONDITIONS[condition])
+                    if condition == "normal" and values.sum():
+                        half = values.shape[1] // 2
+                        early.append((variant, state, values[:, :half].sum() / values.sum()))
+            column[0].set_title(variant)
+            column[1].set_xlabel("transition")
+        _level(axes)
         for axis in axes[:, 0]:
-            axis.set_ylim(bottom=0)
+            axis.legend(loc="upper right")
         axes[0, 0].set_ylabel("changes of z_L")
         axes[1, 0].set_ylabel("changes of z_H")
+        told = [f"{share:.0%} of {state}'s" for name, state, share in early if name == early[0][0]]
+        finding = (
+            f"{early[0][0]}, nothing frozen: {' and '.join(told)} content changes fall into the "
+            "first half of a rollout"
+            if early
+            else "no content changes unless a state is frozen"
+        )
         return as_figure(
             canvas,
-            f"Line plots: {TASKS[task]} content changes of each state along a rollout.",
-            "Content changes per puzzle at every transition of a rollout, mean over puzzles.",
+            f"transitions-{task}",
+            f"{TASKS[task]}, {finding}",
+            "Line plots: content changes of each state along a rollout.",
         )
 
 
 def attention(study: Study, task: str) -> Shown:
     """The contrasts of attention per layer, for control and violation-adjacent cells."""
-    probed = study.probe(task, "attention")
+    probed = _by_variant(study.probe(task, "attention"))
     if not probed:
         return missing(f"The attention of no {TASKS[task]} run has been measured yet.")
-    first = next(iter(probed.values()))
+    first = next(iter(probed.values()))[0]
     contrasts = [name for name in first["control"] if name.startswith("d_")]
     with style():
         canvas, axes = plt.subplots(
@@ -485,29 +411,31 @@ def attention(study: Study, task: str) -> Shown:
             squeeze=False,
             sharex=True,
             sharey="col",
-            figsize=(7.2, 0.6 + 1.9 * len(probed)),
+            figsize=(WIDTH, 1.2 + 1.6 * len(probed)),
         )
-        for row, ((variant, seed), measures) in zip(axes, probed.items(), strict=True):
+        for row, (variant, runs) in zip(axes, probed.items(), strict=True):
             for axis, contrast in zip(row, contrasts, strict=True):
                 for place, name in enumerate(("control", "adjacent")):
-                    entry = measures[name][contrast]
-                    mean = np.array(entry["mean"], dtype=float)
-                    ends = np.array(entry["interval"], dtype=float).T
-                    x = np.arange(len(mean)) + (place - 0.5) * 0.4
-                    axis.bar(
-                        x,
-                        mean,
-                        width=0.38,
-                        color=("#56B4E9", "#E69F00")[place],
-                        yerr=np.abs(ends - mean),
-                        error_kw={"elinewidth": 1, "capsize": 2},
-                    )
-                axis.axhline(0, color="#444444", linewidth=0.8)
-                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+                    means = np.array([run[name][contrast]["mean"] for run in runs], dtype=float)
+                    x = np.arange(means.shape[1]) + (place - 0.5) * 0.4
+                    colour = ("#56B4E9", "#E69F00")[place]
+                    mean = means.mean(axis=0)
+                    axis.bar(x, mean, width=0.38, color=colour)
+                    if len(runs) == 1:
+                        ends = np.array(runs[0][name][contrast]["interval"], dtype=float).T
+                        whiskers = np.nan_to_num(np.abs(ends - mean))
+                        style_ = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
+                        axis.errorbar(x, mean, yerr=whiskers, fmt="none", **style_)
+                    else:
+                        axis.plot(np.tile(x, len(runs)), means.ravel(), "k.", markersize=3)
+                axis.axhline(0, color="#333333", linewidth=0.8)
+                axis.set_xticks(range(means.shape[1]))
                 axis.grid(axis="x", visible=False)
-            row[0].set_ylabel(f"{variant}, seed {seed}")
+            row[0].set_ylabel(f"{variant}\n{CONTRASTS[contrasts[0]][1]}", fontsize=8)
         for axis, contrast in zip(axes[0], contrasts, strict=True):
-            axis.set_title(CONTRASTS.get(contrast, contrast), fontsize=8)
+            axis.set_title("\n".join(CONTRASTS[contrast]), fontsize=8, fontweight="normal")
+        for row in axes:
+            row[0].yaxis.set_major_locator(MaxNLocator(4))
         for axis in axes[-1]:
             axis.set_xlabel("layer")
         canvas.legend(
@@ -518,13 +446,70 @@ def attention(study: Study, task: str) -> Shown:
             loc="outside lower center",
             ncols=2,
         )
+        told = ", ".join(
+            f"{variant} {_over_layers(runs, contrasts[0])}"
+            for variant, runs in list(probed.items())[:4]
+        )
         return as_figure(
             canvas,
-            f"Bar chart: {TASKS[task]} attention contrasts between L- and H-updates per layer.",
-            "Attention of L-updates minus that of H-updates (entropy: the reverse), so that above "
-            "zero the L-update is the more local. Bars are means over query cells, whiskers "
-            "95 % intervals from drawing whole puzzles again.",
+            f"attention-{task}",
+            f"{TASKS[task]}: attention {CONTRASTS[contrasts[0]][0]}, L-update less H-update, all "
+            f"layers: {told}",
+            "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
+
+
+def _over_layers(runs: list[Any], contrast: str) -> str:
+    means = [run["control"][contrast]["all_layers"]["mean"] for run in runs]
+    known = [mean for mean in means if mean is not None]
+    return f"{np.mean(known):+.3f}" if known else "unknown"
+
+
+def _panels(
+    count: int, rows: int, height: float, sharex: bool = False, across: int = 4
+) -> tuple[Canvas, np.ndarray]:
+    """``count`` columns of ``rows`` panels, wrapped after ``across``: axes ``[rows, count]``."""
+    blocks = math.ceil(count / across)
+    canvas, grid = plt.subplots(
+        rows * blocks,
+        min(count, across),
+        squeeze=False,
+        sharex=sharex,
+        figsize=(WIDTH, height * blocks + 0.5),
+    )
+    for axis in grid[(blocks - 1) * rows :, count - (blocks - 1) * across :].flat:
+        axis.set_visible(False)
+    places = [divmod(place, across) for place in range(count)]
+    columns = [grid[block * rows : (block + 1) * rows, column] for block, column in places]
+    return canvas, np.array(columns).T
+
+
+def _level(axes: np.ndarray) -> None:
+    """The same limits in every panel of a row, from zero; numbers beside the first of a line."""
+    for row in axes:
+        top = max(*(axis.get_ylim()[1] for axis in row), 0.02)
+        for place, axis in enumerate(row):
+            axis.set_ylim(0, top)
+            axis.tick_params(labelleft=place % 4 == 0)
+
+
+def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str) -> None:
+    """Their mean over runs ``[runs, len(x)]`` and, if there are several, each run thinly.
+
+    A cell that is empty in training.csv is NaN: the mean is over the runs that have a value.
+    """
+    if len(runs) > 1:
+        axis.plot(x, runs.T, color=color, alpha=ASIDE, linewidth=0.8)
+    known = np.isfinite(runs)
+    mean = np.where(known, runs, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), 1)
+    axis.plot(x, np.where(known.any(axis=0), mean, np.nan), color=color, label=label)
+
+
+def _by_variant(runs: Mapping[Run, Any]) -> dict[str, list[Any]]:
+    grouped: dict[str, list[Any]] = {}
+    for (variant, _), found in runs.items():
+        grouped.setdefault(variant, []).append(found)
+    return grouped
 
 
 def _coloured(groups: Any) -> Iterator[tuple[str, Any]]:

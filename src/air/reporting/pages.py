@@ -1,6 +1,8 @@
 """Notebooks to pages: papermill runs them, nbconvert renders what they show, without code."""
 
+import base64
 import platform
+import shutil
 import subprocess
 import tempfile
 from datetime import UTC, datetime
@@ -16,7 +18,8 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from air import paths
-from air.files import UserError, read_json, read_tensors, write_text
+from air.files import UserError, read_json, read_tensors, write_bytes, write_text
+from air.reporting.shown import KINDS, LINKS
 from air.reporting.study import TASKS
 
 # The pages in the order of the menu.
@@ -24,6 +27,7 @@ PAGES = {
     "index": "Claims",
     "data": "Puzzles",
     "accuracy": "Accuracy",
+    "training": "Training",
     "rollouts": "Rollouts",
     "freeze": "Freezing",
     "attention": "Attention",
@@ -43,6 +47,8 @@ def kernel_in(folder: Path) -> type[AsyncKernelManager]:
 
 def render(notebook: Path, page: Path) -> None:
     """Run ``notebook`` in the study's root and write ``page``, which needs no other file.
+
+    The figures and tables it shows are also written one by one, to ``files/`` beside the page.
 
     Raises:
         UserError: there is no such notebook, or a cell of it failed.
@@ -64,9 +70,17 @@ def render(notebook: Path, page: Path) -> None:
             cell = f"{error.ename} in cell {error.exec_count}: {error.evalue}"
             raise UserError(f"{notebook}: {cell}") from None
         content = nbformat.read(executed, as_version=4)
+    files = take_files(content, f"files/{notebook.stem}")
+    folder_of_files = page.parent / "files" / notebook.stem
+    shutil.rmtree(folder_of_files, ignore_errors=True)
+    folder_of_files.mkdir(parents=True)
+    for name, file in files.items():
+        write_bytes(folder_of_files / name, file)
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(content)
+    for anchor, title in sections(content):
+        body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{anchor}">{title}</h2>', 1)
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False)
     name = notebook.stem
     text = templates.get_template("page.html.j2").render(
@@ -79,6 +93,32 @@ def render(notebook: Path, page: Path) -> None:
         style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
     write_text(page, text)
+
+
+def take_files(content: Any, folder: str) -> dict[str, bytes]:
+    """Take the files out of an executed notebook's outputs, and link to them as in ``folder``."""
+    files: dict[str, bytes] = {}
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            name, data = output.get("metadata", {}).get("name"), output.get("data", {})
+            if not name:
+                continue
+            links = []
+            for suffix, kind in KINDS.items():
+                if kind not in data:
+                    continue
+                text = data.pop(kind)
+                file = f"{name}.{suffix}"
+                if file in files:
+                    raise UserError(f"{file}: shown twice by the same notebook; name one otherwise")
+                files[file] = base64.b64decode(text) if suffix == "pdf" else text.encode()
+                if suffix != "svg":  # which is in the page itself
+                    label = "LaTeX" if suffix == "tex" else suffix.upper()
+                    links.append(
+                        f'<a href="{folder}/{file}" aria-label="{name} as {label}">{label}</a>'
+                    )
+            data["text/html"] = data["text/html"].replace(LINKS, " ".join(links))
+    return files
 
 
 def sections(content: Any) -> list[tuple[str, str]]:

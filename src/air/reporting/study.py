@@ -1,6 +1,6 @@
 """The results on disk, as far as they are there: what is not is left out, never an error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from air import paths
-from air.files import read_json, read_tensors
+from air.files import read_arrays, read_json, read_tensors
 
 TASKS = {"sudoku": "Sudoku", "maze": "Maze"}
 TRAITS = {
@@ -17,6 +17,12 @@ TRAITS = {
     "rating": "rating",
     "path_cells": "cells on the path",
     "walls": "wall cells",
+}
+EXPERIMENTS = {  # the paper's comparisons of variants
+    "injection": "where the input enters",
+    "level_tokens": "level tokens",
+    "operators": "the operator by which it enters",
+    "networks": "one network or two",
 }
 Run = tuple[str, int]  # variant, seed
 
@@ -62,6 +68,47 @@ class Study:
         runs = self.runs(task)
         return np.asarray(runs.loc[runs["variant"] == variant, "exact_accuracy"], dtype=float)
 
+    def mean_accuracy(self, task: str, variants: Iterable[str]) -> float | None:
+        """Mean exact accuracy over all runs of some variants; None if there is none."""
+        runs = np.concatenate([np.empty(0), *(self.accuracy(task, name) for name in variants)])
+        return float(runs.mean()) if len(runs) else None
+
+    def groups(self, task: str, experiment: str) -> dict[str, list[str]]:
+        """What an experiment compares: groups of the task's variants, by title.
+
+        Empty if none of the variants that the experiment is about is configured.
+        """
+        names = self.params[task]["variants"]
+        says = {name: self.variants[name] for name in names}
+        adds = [
+            name
+            for name in names
+            if says[name]["operator"] == "add" and min(says[name]["n_L"], says[name]["n_H"]) >= 0
+        ]
+        two = [name for name in names if says[name]["two_networks"]]
+        tokens = [name for name in names if says[name]["level_token"] != "none"]
+        plain = [name for name in adds if name not in two and name not in tokens]
+        uneven = [name for name in plain if says[name]["n_L"] != says[name]["n_H"]]
+        even = [name for name in plain if name not in uneven]
+        match experiment:
+            case "injection":
+                return {"asymmetric": uneven, "symmetric": even}
+            case "level_tokens":
+                compared = [*(name for name in plain if name in ("Lx_H", "L2x_H2x")), *tokens]
+                return {name: [name] for name in compared} if tokens else {}
+            case "operators":
+                others = [name for name in names if name not in adds]
+                default = {"Lx_H": ["Lx_H"]} if "Lx_H" in plain else {}
+                return {**default, "other operators": others} if others else {}
+            case "networks":
+                return {"asymmetric, one network": uneven, "two networks": two} if two else {}
+            case _:
+                raise KeyError(experiment)
+
+    def members(self, task: str, experiment: str) -> list[str]:
+        """All variants of an experiment's groups."""
+        return [name for names in self.groups(task, experiment).values() for name in names]
+
     def solved(self, task: str, run: Run) -> float:
         """Exact accuracy of one run; NaN if it has not been evaluated."""
         runs = self.runs(task)
@@ -78,12 +125,14 @@ class Study:
         return {run: pd.read_csv(path) for run, path in files.items() if path.exists()}
 
     def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
-        """rollout.npz of a run: boards of both states ``[puzzle, sub-step, cell]``, the puzzles."""
+        """rollout.npz of a run (see :class:`air.probes.rollouts.Rollout`)."""
         path = paths.run(task, *run) / "rollout.npz"
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        return read_arrays(path) if path.exists() else None
+
+    def maps(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
+        """attention.npz of a run (see :class:`air.probes.attention_maps.Contrasts`)."""
+        path = paths.run(task, *run) / "attention.npz"
+        return read_arrays(path) if path.exists() else None
 
     def look(self, task: str) -> dict[str, Any] | None:
         """How a task's boards are drawn, and its symbols: the header of its test puzzles."""

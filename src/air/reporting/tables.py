@@ -1,17 +1,18 @@
-"""The tables of the report, as HTML."""
+"""The tables of the report."""
 
 import re
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from air import paths
 from air.files import read_json
 from air.reporting import claims as judging
 from air.reporting.claims import LEARNED
-from air.reporting.figures import Shown, missing
-from air.reporting.study import TASKS, TRAITS, Study
+from air.reporting.shown import Shown, as_table, missing
+from air.reporting.study import EXPERIMENTS, TASKS, TRAITS, Study
 
 OWN = " <span class='own'>not in the paper</span>"
 
@@ -19,9 +20,20 @@ OWN = " <span class='own'>not in the paper</span>"
 def claims(study: Study) -> Shown:
     """Every claim with its verdict, as ``air claims`` wrote them."""
     verdicts = read_json(paths.CLAIMS)
-    rows = []
+    rows, plain = [], []
     for name, claim in verdicts.items():
         text = study.claims[name]
+        for task in text["tasks"]:
+            plain.append(
+                {
+                    "claim": name,
+                    "title": text["title"],
+                    "whose": "this project" if text.get("own") else "the paper",
+                    "task": TASKS[task],
+                    "verdict": claim[task]["verdict"],
+                    "evidence": evidence(name, claim[task]),
+                }
+            )
         tasks = "".join(
             f"<p><b>{TASKS[task]}</b> {_badge(claim[task]['verdict'])} "
             f"{evidence(name, claim[task])}</p>"
@@ -33,9 +45,11 @@ def claims(study: Study) -> Shown:
             f"<p>{escape(text['statement'])}</p></td>"
             f"<td>{_badge(claim['verdict'])}</td><td>{tasks}</td></tr>"
         )
-    head = "<tr><th></th><th>Claim</th><th>Here</th><th>What was measured</th></tr>"
+    titles = ("No.", "Claim", "Here", "What was measured")
+    head = "<tr>" + "".join(f"<th scope='col'>{title}</th>" for title in titles) + "</tr>"
     body = "".join(rows)
-    return Shown(f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>")
+    html = f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
 
 
 def rules(study: Study) -> Shown:
@@ -139,25 +153,51 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
             )
 
 
-def accuracy(study: Study, task: str) -> Shown:
-    """Published and reproduced exact accuracy of every configured variant."""
+def accuracy(study: Study, task: str, experiment: str) -> Shown:
+    """Published and reproduced exact accuracy of an experiment's variants, and of its groups."""
+    groups = study.groups(task, experiment)
+    if not groups:
+        elsewhere = any(study.members(other, experiment) for other in TASKS)
+        said = f"{TASKS[task]}: no variant of this experiment is part of this study."
+        return missing(said) if elsewhere else Shown("")  # the figure says it
     rows = []
-    for name in study.params[task]["variants"]:
-        says, runs = study.variants[name], study.accuracy(task, name)
+    for name in study.members(task, experiment):
+        says = study.variants[name]
         published = study.published["accuracy"].get(name, {}).get(task, {})
         rows.append(
             {
                 "variant": name,
                 "n_L": f"{says['n_L']:g}",
                 "n_H": f"{says['n_H']:g}",
-                "runs": len(runs),
-                "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
-                "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
+                **_of_runs(study, task, [name]),
                 "published, %": published.get("mean", ""),
                 "published std": published.get("std", ""),
             }
         )
-    return _frame(pd.DataFrame(rows))
+    for title, names in groups.items():
+        if len(names) > 1:
+            published = judging.published_mean(study, task, names)
+            rows.append(
+                {
+                    "variant": f"all {title}",
+                    **_of_runs(study, task, names),
+                    "published, %": "" if published is None else f"{100 * published:.1f}",
+                }
+            )
+    caption = (
+        f"{TASKS[task]}, {EXPERIMENTS[experiment]}: test puzzles solved, mean and standard "
+        "deviation over training runs."
+    )
+    return as_table(pd.DataFrame(rows).fillna(""), f"accuracy-{task}-{experiment}", caption)
+
+
+def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
+    runs = np.concatenate([np.empty(0), *(study.accuracy(task, name) for name in names)])
+    return {
+        "runs": len(runs),
+        "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
+        "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
+    }
 
 
 def data(study: Study) -> Shown:
@@ -200,7 +240,7 @@ def data(study: Study) -> Shown:
         return missing("No data set has been made yet.")
     order = list(dict.fromkeys(name for column in columns.values() for name in column.index))
     frame = pd.DataFrame(columns).reindex(order).astype(object).fillna("")
-    return _frame(frame.reset_index(names=""))
+    return as_table(frame.reset_index(names=""), "data", "The data sets of this study.")
 
 
 STAGES = (
@@ -237,7 +277,8 @@ def cost(study: Study) -> Shown:
                     }
                 )
     total = {"stage": "all", "jobs": len(jobs), "all together": _time(jobs["seconds"].sum())}
-    return _frame(pd.DataFrame([*rows, total]).fillna(""))
+    frame = pd.DataFrame([*rows, total]).fillna("")
+    return as_table(frame, "cost", "Time and memory of the jobs of each stage.")
 
 
 def parameters(study: Study) -> Shown:
@@ -250,7 +291,8 @@ def parameters(study: Study) -> Shown:
     if not columns:
         return missing("No run has been evaluated yet.")
     frame = pd.DataFrame(columns).map(lambda n: "not run" if pd.isna(n) else f"{int(n):,}")
-    return _frame(frame.rename_axis("variant").reset_index())
+    frame = frame.rename_axis("variant").reset_index()
+    return as_table(frame, "parameters", "Learned parameters of each variant.")
 
 
 def _time(seconds: float) -> str:
@@ -285,11 +327,8 @@ def setting(study: Study) -> Shown:
         ]  # fmt: skip
         columns[title] = pd.Series(values, index=list(paper))
     columns["paper"] = pd.Series(paper)
-    return _frame(pd.DataFrame(columns).reset_index(names=""))
-
-
-def _frame(frame: pd.DataFrame) -> Shown:
-    return Shown(frame.to_html(index=False, border=0, escape=True))
+    frame = pd.DataFrame(columns).reset_index(names="")
+    return as_table(frame, "setting", "What was trained here, beside the paper's recipe.")
 
 
 def _badge(verdict: str) -> str:

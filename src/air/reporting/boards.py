@@ -1,0 +1,233 @@
+"""Figures that show boards: puzzles, what the states decode to, where one cell looks."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+
+from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
+from air.reporting.study import TASKS, Run, Study
+
+WRONG, NEAR = "#CC3311", "#0072B2"
+
+
+def puzzles(study: Study, task: str) -> Shown:
+    """The first training puzzles, question above answer."""
+    look, told = study.look(task), study.statistics(task)
+    if look is None or told is None:
+        return missing(f"No {TASKS[task]} puzzles have been made yet.")
+    inputs, labels = (np.array(told["examples"][name]) for name in ("inputs", "labels"))
+    with style():
+        canvas, axes = plt.subplots(2, len(inputs), figsize=(WIDTH, 3.9), squeeze=False)
+        for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
+            draw_board(axes[0, place], question, look, question, answer, inches=1.7)
+            draw_board(axes[1, place], answer, look, question, answer, inches=1.7)
+        asked = (inputs != labels).sum(axis=1).mean()
+        return as_figure(
+            canvas,
+            f"puzzles-{task}",
+            f"{TASKS[task]}: {look['rows']} x {look['columns']} cells, about {asked:.0f} of them "
+            "to be filled in",
+            f"{len(inputs)} {TASKS[task]} puzzles with their answers.",
+        )
+
+
+def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
+    """Decoded boards of z_L and z_H of one puzzle over sub-steps, for one run of each variant."""
+    look, shown = study.look(task), []
+    for run, measures in _one_per_variant(study.probe(task, "rollout")).items():
+        boards = study.boards(task, run)
+        if boards is None or look is None:
+            continue
+        updates = measures["updates_per_segment"]
+        substeps = len(boards["z_L"][puzzle])
+        first = list(range(updates))[: columns // 2 + 1]
+        rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
+        chosen = sorted({*first, *rest.tolist()})
+        inputs, labels = boards["inputs"][puzzle], boards["labels"][puzzle]
+        inches = WIDTH / (len(chosen) + 1)
+        with style():
+            canvas, axes = plt.subplots(
+                2, len(chosen) + 1, figsize=(WIDTH, 2.9), gridspec_kw={"wspace": 0.05}
+            )
+            draw_board(axes[0, 0], inputs, look, inputs, labels, inches)
+            axes[0, 0].set_title("puzzle", fontsize=8, fontweight="normal")
+            draw_board(axes[1, 0], labels, look, inputs, labels, inches)
+            axes[1, 0].set_title("answer", fontsize=8, fontweight="normal")
+            for row, level in zip(axes, "LH", strict=True):
+                for axis, substep in zip(row[1:], chosen, strict=True):
+                    draw_board(
+                        axis,
+                        boards[f"z_{level}"][puzzle][substep],
+                        look,
+                        inputs,
+                        labels,
+                        inches,
+                        boards[f"violations_{level}"][puzzle][substep],
+                    )
+                    title = f"z_{level}, {substep + 1}"
+                    axis.set_title(title, fontsize=8, fontweight="normal")
+            first_of_H = study.params[task]["model"]["L_cycles"]  # before it, z_H is untrained
+            open_L, open_H = (
+                int((boards[state][puzzle][begin:] == look["undecided_token"]).sum(axis=1).max())
+                for state, begin in (("z_L", 0), ("z_H", first_of_H))
+            )
+            left = int((boards["z_H"][puzzle][-1] != labels).sum())
+            ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
+            shown.append(
+                as_figure(
+                    canvas,
+                    f"boards-{task}-{run[0]}",
+                    f"{TASKS[task]}, {run[0]}, seed {run[1]}: z_H {ends}; undecided at most "
+                    f"{open_L} cells of z_L and {open_H} of z_H",
+                    "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
+                )
+            )
+    return shown or [missing(f"No {TASKS[task]} boards have been kept yet.")]
+
+
+def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
+    """Where one query cell looks, in L- and H-update, for one run of each variant."""
+    look, shown = study.look(task), []
+    for run, measures in _one_per_variant(study.probe(task, "attention")).items():
+        maps = study.maps(task, run)
+        if maps is None or look is None or not len(maps["asked"]):
+            continue
+        # the segment with most to say: the first at which the board still breaks a rule
+        broken = maps["violations"][puzzle].any(axis=1)
+        place = int(broken.argmax())
+        asked, near = int(maps["asked"][puzzle]), maps["near"][puzzle]
+        violations = maps["violations"][puzzle][place]
+        rows = maps["attention"][puzzle][place]  # [2, layers, S]
+        inputs, labels = maps["inputs"][puzzle], maps["labels"][puzzle]
+        layers = rows.shape[1]
+        inches = WIDTH / (layers + 1)
+        board = (look["rows"], look["columns"])
+        with style():
+            canvas, axes = plt.subplots(
+                2,
+                layers + 1,
+                figsize=(WIDTH, 2 * min(inches, 2.0) * board[0] / board[1] + 0.9),
+                squeeze=False,
+            )
+            shows = maps["board"][puzzle][place]
+            draw_board(axes[0, 0], shows, look, inputs, labels, min(inches, 2.0), violations)
+            axes[0, 0].set_title("z_H shows", fontsize=8, fontweight="normal")
+            draw_board(axes[1, 0], labels, look, inputs, labels, min(inches, 2.0))
+            axes[1, 0].set_title("answer", fontsize=8, fontweight="normal")
+            for axis in axes[:, 0]:
+                _frames(axis, np.array([asked]), board[1], "black", 1.8)
+            for level, (row, of_level) in enumerate(zip(axes[:, 1:], rows, strict=True)):
+                for layer, (axis, cells) in enumerate(zip(row, of_level, strict=True)):
+                    darkest = float(rows[:, layer].max())
+                    _picture(axis, cells.reshape(board), cmap="Greys", vmin=0, vmax=darkest)
+                    thin = min(0.7, 9 * inches / board[1])
+                    _frames(axis, np.flatnonzero(violations), board[1], WRONG, thin)
+                    _outline(axis, near.reshape(board))
+                    _frames(axis, np.array([asked]), board[1], "black", 1.4)
+                    title = f"{'LH'[level]}, layer {layer}: {cells[near].sum():.0%}"
+                    axis.set_title(title, fontsize=8, fontweight="normal")
+            on_near = rows[:, :, near].sum(axis=-1).mean(axis=-1)
+            segment = measures["segments"][place]
+            shown.append(
+                as_figure(
+                    canvas,
+                    f"map-{task}-{run[0]}",
+                    f"{TASKS[task]}, {run[0]}, seed {run[1]}, segment {segment}: this cell gives "
+                    f"its neighbourhood {on_near[0]:.0%} of its attention in the L-update and "
+                    f"{on_near[1]:.0%} in the H-update",
+                    "Heat maps of the attention of one cell, L-update above H-update, by layer.",
+                )
+            )
+    return shown or [missing(f"No {TASKS[task]} attention map has been kept yet.")]
+
+
+def draw_board(
+    axis: Axes,
+    board: np.ndarray,
+    look: dict[str, Any],
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    inches: float,
+    violations: np.ndarray | None = None,
+) -> None:
+    """Draw one board, ``inches`` wide; ``look`` is the header of the task's data file."""
+    rows, columns = look["rows"], look["columns"]
+    fills, symbols, undecided = look["look"]["fills"], look["vocabulary"], look["undecided_token"]
+    colours = np.array([to_rgb(fill or "white") for fill in fills])
+    colours[undecided] = to_rgb("#d0d0d0")
+    cells = colours[board]
+    wrong = (board != labels) & (board != inputs) & (board != undecided)
+    cells[wrong] = 0.65 * cells[wrong] + 0.35 * np.array(to_rgb(WRONG))
+    _picture(axis, cells.reshape(rows, columns, 3))
+    across = 72 * inches / columns  # points
+    for cell, token in enumerate(board.tolist() if across > 4 else []):
+        if token == undecided or symbols[token] == " " or (fills[token] and symbols[token] in "#o"):
+            continue
+        row, column = divmod(cell, columns)
+        axis.text(
+            column + 0.5,
+            row + 0.52,
+            symbols[token],
+            ha="center",
+            va="center",
+            fontsize=across / 2,
+            fontweight="bold" if inputs[cell] == labels[cell] else "normal",
+        )
+    box = look["look"]["box"]
+    for ticks, draw, length, step in (
+        (np.arange(1, columns), axis.vlines, rows, box and box[1]),
+        (np.arange(1, rows), axis.hlines, columns, box and box[0]),
+    ):
+        widths = [1.1 if step and tick % step == 0 else 0.25 for tick in ticks]
+        draw(ticks, 0, length, color="#444444", linewidth=widths)
+    if violations is not None:
+        broken = np.flatnonzero(violations & (board != undecided))
+        _frames(axis, broken, columns, WRONG, min(1.0, across / 8))
+
+
+def _picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:
+    """Cells as squares: colours ``[rows, columns, 3]``, or shades ``[rows, columns]``.
+
+    Boards of many cells become pixels in the file: drawn as shapes they would fill megabytes.
+    """
+    rows, columns = cells.shape[:2]
+    axis.set_rasterized(rows * columns > 256)
+    axis.imshow(cells, extent=(0, columns, rows, 0), interpolation="nearest", **how)
+    axis.set_aspect("equal")
+    axis.grid(False)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(True)
+
+
+def _frames(axis: Axes, cells: np.ndarray, columns: int, colour: str, width: float) -> None:
+    """A frame just inside each of some cells."""
+    squares = [
+        Rectangle((cell % columns + 0.06, cell // columns + 0.06), 0.88, 0.88)
+        for cell in cells.tolist()
+    ]
+    frames = PatchCollection(squares, facecolor="none", edgecolor=colour, linewidth=width, zorder=3)
+    axis.add_collection(frames)
+
+
+def _outline(axis: Axes, cells: np.ndarray) -> None:
+    """A line around a set of cells, bool ``[rows, columns]``."""
+    padded = np.pad(cells, 1).astype(int)
+    for row, column in np.argwhere(np.diff(padded, axis=0)[:, 1:-1]):
+        axis.plot([column, column + 1], [row, row], color=NEAR, linewidth=1.2, clip_on=False)
+    for row, column in np.argwhere(np.diff(padded, axis=1)[1:-1]):
+        axis.plot([column, column], [row, row + 1], color=NEAR, linewidth=1.2, clip_on=False)
+
+
+def _one_per_variant(probed: dict[Run, Any]) -> dict[Run, Any]:
+    """The first run of each variant."""
+    first: dict[str, Run] = {}
+    for run in probed:
+        first.setdefault(run[0], run)
+    return {run: probed[run] for run in first.values()}

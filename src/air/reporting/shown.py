@@ -1,0 +1,104 @@
+"""What a notebook shows: figures and tables, as HTML for the page and as files beside it.
+
+A figure also comes as SVG and PDF, a table as CSV and LaTeX. They travel in the notebook's output,
+from which ``pages`` writes them out.
+"""
+
+import base64
+import io
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure as Canvas
+
+from air.reporting.captions import CAPTIONS
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+WIDTH = 7.2  # inches, of every figure
+DPI = 200  # of what is drawn as pixels
+KINDS = {  # of the files beside a page, by suffix
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "csv": "text/csv",
+    "tex": "text/latex",
+}
+LINKS = "<!-- links to the files -->"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """HTML, and the files that go with it under ``name``, as text by suffix (PDF in base64)."""
+
+    html: str
+    name: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, str]]:
+        files = {KINDS[suffix]: text for suffix, text in self.files.items()}
+        return {"text/html": self.html, **files}, {"name": self.name}
+
+
+def show(*shown: Shown | list[Shown]) -> None:
+    """Show each, from a notebook."""
+    for one in shown:
+        for part in one if isinstance(one, list) else [one]:
+            display(part)
+
+
+def missing(what: str) -> Shown:
+    """A sentence in the place of something that has no results yet."""
+    return Shown(f'<p class="missing">{escape(what)}</p>')
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    with mpl.rc_context(), plt.style.context(STYLE):
+        yield
+
+
+def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
+    """A figure whose title is its ``finding``; ``name`` is kind-task[-variant].
+
+    The caption is the kind's. ``alt`` says what is drawn to those who do not see it.
+    """
+    title = textwrap.fill(finding, int(11 * canvas.get_size_inches()[0]))
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    svg, pdf = io.BytesIO(), io.BytesIO()
+    canvas.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None})
+    canvas.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    plt.close(canvas)
+    image = base64.b64encode(svg.getvalue()).decode()
+    html = (
+        f'<figure><img src="data:image/svg+xml;base64,{image}" '
+        f'alt="{escape(f"{alt} {finding}", quote=True)}">'
+        f"<figcaption>{escape(CAPTIONS[name.split('-')[0]])} {LINKS}</figcaption></figure>"
+    )
+    files = {"svg": svg.getvalue().decode(), "pdf": base64.b64encode(pdf.getvalue()).decode()}
+    return Shown(html, name, files)
+
+
+def as_table(frame: pd.DataFrame, name: str, caption: str, html: str | None = None) -> Shown:
+    """A table with its caption; ``html`` if the page's is not simply the frame's."""
+    table = html or frame.to_html(index=False, border=0, escape=True)
+    region = f'role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"'
+    files = {
+        "csv": frame.to_csv(index=False),
+        "tex": frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
+    }
+    return Shown(
+        f'<figure class="table"><div {region}>{table}</div>'
+        f"<figcaption>{escape(caption)} {LINKS}</figcaption></figure>",
+        name,
+        files,
+    )

@@ -1,0 +1,164 @@
+"""Every page at the paper's scale, at the smallest, and with runs missing: whole and readable."""
+
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from air.params import load_params
+from air.reporting.pages import PAGES
+from tests.conftest import ROOT
+from tests.pipeline import call, scratch
+from tests.study import forget, make_up, verdicts
+
+pytestmark = pytest.mark.slow
+
+yaml = YAML(typ="safe")
+SCALES = ("paper", "least")
+
+
+def configure(folder: Path, scale: str) -> None:
+    """params.yaml of a scale: the paper's, or one variant of one task of the smoke study."""
+    content = yaml.load(ROOT / "presets" / ("paper.yaml" if scale == "paper" else "smoke.yaml"))
+    for task in ("sudoku", "maze"):
+        section = content[task]
+        if scale == "paper":
+            section["evaluation"]["puzzles"] = 4
+            for probe in section["probes"].values():
+                probe["memory_gib"] = 1.0
+        elif task == "maze":
+            section["variants"] = ["Lx_H"]
+            for probe in section["probes"].values():
+                probe["variants"] = ["Lx_H"]
+    yaml.dump(content, folder / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A made-up study of each scale with its claims and pages; the least one has gaps."""
+    made = {}
+    for scale in SCALES:
+        folder = scratch(tmp_path_factory.mktemp(scale), "smoke")
+        configure(folder, scale)
+        make_up(folder, load_params(folder / "params.yaml"))
+        if scale == "least":
+            forget(folder, "sudoku", "Lx_Hx", 0)
+            shutil.rmtree(folder / "data/maze")
+        ended = call(folder, "air", "claims")
+        assert ended.returncode == 0, ended.stderr
+        with ThreadPoolExecutor(2) as pool:
+            for ended in pool.map(lambda name: call(folder, "air", "report", name), PAGES):  # noqa: B023
+                assert ended.returncode == 0, ended.stderr
+        made[scale] = folder / "reports/html"
+    return made
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what it calls its parts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if told.get("id"):
+            self.ids.append(told["id"] or "")
+        if tag == "a":
+            self.links.append(told.get("href") or "")
+        elif tag == "img":
+            self.images.append(told)
+        elif tag in ("script", "iframe") or (tag == "link" and told.get("rel") != "icon"):
+            self.loads.append(tag)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_stands_alone(scale: str, name: str, studies: dict[str, Path]) -> None:
+    path = studies[scale] / f"{name}.html"
+    assert path.stat().st_size < 5e6
+    html, page = path.read_text(encoding="utf-8"), Page(path)
+    assert "Traceback" not in html
+    assert not re.search(r"\bnan\b", html.split("<main>")[1].split("data:image")[0])
+    assert page.loads == []
+    assert len(page.ids) == len(set(page.ids))
+    for image in page.images:
+        assert (image["src"] or "").startswith("data:image/svg+xml;base64,")
+        assert len(image["alt"] or "") > 20
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        else:
+            assert (path.parent / link).is_file(), link
+    beside = {file.name for file in (path.parent / "files" / name).iterdir()}
+    figures = sum(file.endswith(".svg") for file in beside)
+    assert figures == len(page.images) == sum(file.endswith(".pdf") for file in beside)
+    for file in (path.parent / "files" / name).glob("*.pdf"):
+        assert file.read_bytes().startswith(b"%PDF")
+    for file in (path.parent / "files" / name).glob("*.tex"):
+        assert "\\begin{tabular}" in file.read_text(encoding="utf-8")
+        assert file.with_suffix(".csv").is_file()
+
+
+def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> None:
+    pages = studies["least"]
+    claims = verdicts(pages.parents[1])
+    assert claims["C1"]["sudoku"]["verdict"] == "not run"
+    assert claims["C1"]["maze"]["verdict"] == "not run"
+    assert {claims["C2"][task]["verdict"] for task in ("sudoku", "maze")} & {"holds", "fails"}
+    assert claims["C4"]["verdict"] == "not run"
+    accuracy = (pages / "files/accuracy/accuracy-sudoku-injection.csv").read_text()
+    rows = {line.split(",")[0]: line.split(",") for line in accuracy.splitlines()}
+    assert rows["Lx_Hx"][3:5] == ["0", "not run"]
+    assert rows["Lx_H"][3] == "1"
+    assert "No Maze puzzles have been made yet" in (pages / "data.html").read_text()
+    assert "No variant of this experiment" in (pages / "accuracy.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Any:
+    """Headless Chromium: the system's, or playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
+        except Error:
+            pytest.skip("no Chromium here: install one, or run `playwright install chromium`")
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_in_a_browser(
+    scale: str, name: str, studies: dict[str, Path], browser: Any, tmp_path: Path
+) -> None:
+    """No error on the console, no broken picture, nothing too wide, nothing inaccessible."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    said: list[str] = []
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if "http" in request.url else None)
+    page.goto(f"file://{studies[scale]}/{name}.html")
+    assert page.evaluate("Array.from(document.images).every(image => image.naturalWidth > 0)")
+    assert page.title().endswith("AIR, reproduced")
+    assert len(page.screenshot(path=tmp_path / f"{name}.png", full_page=True)) > 10_000
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == []
+    page.set_viewport_size({"width": 390, "height": 800})  # a phone
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert said == []
+    page.close()
