@@ -1,18 +1,25 @@
 # On a machine with python3 (3.11 or newer), git and make:
 #   make         the whole study on params.yaml; ends with the report
+#   make smoke   the same in a minute, tiny, in a clone of its own (.smoke): does everything work?
 #   make test    the tests
-# Both make .venv first, from the lock. Interrupted, they go on where they were.
+# All make .venv first, from the lock. Interrupted, they go on where they were.
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study test test-slow lint format lock
+.PHONY: study smoke test test-slow lint format lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
 	snakemake --cores all
 	@echo "The report: $(CURDIR)/reports/html/index.html"
+
+# The last commit, as params.yaml would have it: the clone's own code runs there.
+smoke: .venv/installed
+	rm -rf .smoke && git clone --quiet . .smoke && cp presets/smoke.yaml .smoke/params.yaml
+	cd .smoke && PYTHONPATH=$(CURDIR)/.smoke/src snakemake --cores all
+	@echo "The report: $(CURDIR)/.smoke/reports/html/index.html"
 
 test: .venv/installed
 	pytest

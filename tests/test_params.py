@@ -57,6 +57,7 @@ FAULTS = [
     ("betas: [0.9, 0.95]", "betas: [0.9, 1.5]", "sudoku.train.betas.1: input should be less"),
     ("device: cpu", "device: gpu", "compute.device: input should be 'auto', 'cpu'"),
     ("maze:\n", "maize:\n", "maze: this key is missing"),
+    ("preset: smoke\n", "preset: ../smoke\n", "preset: string should match pattern"),
     ("preset: smoke\n", "preset: smoke\nextra: 1\n", "extra: unknown key; allowed here: preset"),
     (SMOKE, "", "must be a mapping with the keys preset, compute"),
     (SMOKE, "[1, 2]", "must be a mapping with the keys preset, compute"),

@@ -324,6 +324,18 @@ def report(
     print(f"{paths.page(notebook)} written")
 
 
+@app.command(epilog="Example: air publish")
+def publish() -> None:
+    """Keep the study's pages and metrics with the project: reports/published/PRESET/."""
+    from air.reporting.pages import publish as copy
+    from air.reporting.study import Study
+
+    study = Study.load()
+    target = paths.PUBLISHED / study.params["preset"]
+    copy(study, target)
+    print(f"{target} written")
+
+
 def _variant(name: str) -> Any:
     from air.model.variants import Variant
 

@@ -125,7 +125,10 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    preset: str = Field(description="name of this setting, shown in the report")
+    preset: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="name of this setting, shown in the report; `air publish` names a folder by it",
+    )
     compute: ComputeConfig
     runtime: RuntimeConfig
     sudoku: SudokuParams

@@ -6,6 +6,7 @@ PARAMS_CHECKED = Path("results/params.json")
 CLAIMS_TEXT = Path("reports/claims.yaml")
 PAPER = Path("reports/paper.yaml")
 CLAIMS = Path("reports/claims.json")
+PUBLISHED = Path("reports/published")
 RESUME = Path(".resume")
 BENCHMARKS = Path("logs/benchmark")  # what every job took, as Snakemake measured it
 

@@ -20,7 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from air import paths
 from air.files import UserError, read_json, read_tensors, write_bytes, write_text
 from air.reporting.shown import KINDS, LINKS
-from air.reporting.study import TASKS
+from air.reporting.study import TASKS, Study
 
 # The pages in the order of the menu.
 PAGES = {
@@ -93,6 +93,36 @@ def render(notebook: Path, page: Path) -> None:
         style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
     write_text(page, text)
+
+
+def publish(study: Study, target: Path) -> None:
+    """Copy the pages, the claims and what they were made from, run by run, into ``target``.
+
+    Models, boards and maps stay behind: they are large, and the pages show what is in them.
+
+    Raises:
+        UserError: a page has not been made yet.
+    """
+    pages = [paths.page(name) for name in PAGES]
+    for page in pages:
+        if not page.exists():
+            raise UserError(f"{page}: there is no such page; make it first: air report {page.stem}")
+    files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in TASKS)]
+    for task in TASKS:
+        for run in study.chosen(task):
+            folder = paths.run(task, *run)
+            files += [*folder.glob("*.json"), *folder.glob("*.csv")]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        made = Path(scratch, target.name)
+        shutil.copytree(pages[0].parent, made / "html")
+        for file in files:
+            if file.exists():
+                copy = made / file
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+        shutil.rmtree(target, ignore_errors=True)
+        made.replace(target)
 
 
 def take_files(content: Any, folder: str) -> dict[str, bytes]:

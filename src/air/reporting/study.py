@@ -161,6 +161,10 @@ class Study:
             )
         return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory"])
 
+    def chosen(self, task: str) -> list[Run]:
+        """Every configured training run of a task."""
+        return _chosen(self.params[task])
+
     def _measures(
         self, task: str, chosen: Mapping[str, Any], name: str
     ) -> dict[Run, dict[str, Any]]:
