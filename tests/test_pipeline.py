@@ -1,6 +1,7 @@
 """One DAG, two engines, no drift: what Snakemake knows of a stage, DVC knows, and the other way."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_drift_is_found(tmp_path: Path, file: str, old: str, new: str, told: str
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
     assert told in differences(folder)
+
+
+def test_checked_parameters_are_made_in_every_clone(tmp_path: Path) -> None:
+    """In git they would pass for new, whatever params.yaml says: a clone's file times mean nothing."""
+    folder = scratch(tmp_path, "smoke")
+    listed = subprocess.run(
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "results/params.json" not in listed.stdout.split()
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results/params.json").write_text("{}")
+    ended = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == ""  # and nobody adds them by mistake
 
 
 def test_snakemake_refuses_bad_parameters_and_overrides(tmp_path: Path) -> None:

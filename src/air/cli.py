@@ -142,8 +142,6 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
-    from torch.cuda import device_count
-
     from air.checkpoint import save_model
     from air.devices import compiles, prepare
     from air.params import load_params
@@ -168,11 +166,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     out = paths.run(task, variant, seed)
     out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
     if config.processes > 1 and not launched():
-        if prepare(compute).type == "cuda" and config.processes > device_count():
-            raise UserError(
-                f"params.yaml: {task}.train.processes: {config.processes} were asked for, but this "
-                f"machine has {device_count()} GPU(s)"
-            )
+        prepare(compute, config.processes)
         status, message = launch(config.processes, sys.argv[1:])
         if message:
             print(f"air: {label}: {message}", file=sys.stderr)

@@ -5,9 +5,13 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from air.files import UserError
@@ -43,11 +47,17 @@ class ComputeConfig(BaseModel):
 CALLS_TO_COMPILE = 12_000
 
 
-def prepare(compute: ComputeConfig) -> "torch.device":
-    """Fix the threads, ask for deterministic kernels, and find the device.
+_held: dict[str, FileLock] = {}  # the devices this process has taken, by name
+
+
+def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
+    """Fix the threads, ask for deterministic kernels, and take a device.
+
+    A GPU is taken for this job alone; one that is to start several ``processes`` takes one for each
+    and shows them, and no others, to those.
 
     Raises:
-        UserError: the device asked for is not on this machine.
+        UserError: the device asked for is not on this machine, or there are too few.
     """
     import torch
 
@@ -63,8 +73,22 @@ def prepare(compute: ComputeConfig) -> "torch.device":
             "set it to auto or cpu"
         )
     device = torch.device(chosen)
-    if chosen == "cuda":  # a process of several takes the device of its number
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if chosen == "cuda":
+        if "LOCAL_RANK" in os.environ:  # one of several, which sees what was taken for all
+            index = int(os.environ["LOCAL_RANK"])
+        else:
+            count = torch.cuda.device_count()
+            if processes > count:
+                raise UserError(
+                    f"params.yaml: train.processes: {processes} were asked for, but this machine "
+                    f"has {count} GPU(s)"
+                )
+            names = [f"GPU-{torch.cuda.get_device_properties(i).uuid}" for i in range(count)]
+            taken = take(names, processes)
+            index = taken[0]
+            if processes > 1:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[i] for i in taken)
+        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     torch.set_num_threads(compute.threads)
     # on a GPU strictly: asked only to warn, PyTorch keeps attention's faster, unrepeatable gradient
@@ -76,6 +100,40 @@ def prepare(compute: ComputeConfig) -> "torch.device":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     _keep_memory()
     return device
+
+
+def take(names: Sequence[str], count: int, folder: Path | None = None) -> list[int]:
+    """Places of ``count`` devices that no other job of this user has, taken until this one ends.
+
+    Asked again, a process is given what it has.
+
+    Waits while too few are free, so that jobs side by side share a machine whatever started them.
+    However this process ends, its devices are free then: the locks are the system's.
+
+    Args:
+        names: of the devices, the same to every job (a place is not: a cluster may number anew).
+    """
+    folder = folder or Path(tempfile.gettempdir(), f"air-devices-{os.getuid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    waited = False
+    while True:
+        taken: dict[str, FileLock] = {}
+        for name in names:
+            lock = _held.get(name) or FileLock(folder / f"{name}.lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                continue
+            taken[name] = lock
+            if len(taken) == count:
+                _held.update(taken)
+                return [names.index(name) for name in taken]
+        for lock in taken.values():  # all or none: two jobs that each hold half would wait forever
+            lock.release()
+        if not waited:
+            print(f"waiting for {count} of {len(names)} GPU(s): other jobs have them", flush=True)
+            waited = True
+        time.sleep(0.5 + 0.5 * (os.getpid() % 7) / 7)  # out of step with others who wait
 
 
 def compiles(compute: ComputeConfig, calls: int, device: "torch.device") -> bool:

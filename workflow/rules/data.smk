@@ -2,7 +2,7 @@ rule check:
     input:
         "params.yaml",
     output:
-        update("results/params.json"),
+        "results/params.json",
     log:
         "logs/check.log",
     benchmark:

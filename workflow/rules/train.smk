@@ -9,6 +9,7 @@ rule train:
         "logs/train/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
+    priority: 1  # the longest jobs first, so that none is left over at the end
     conda:
         "../../environment.yml"
     threads: lambda wildcards: THREADS * processes(wildcards)

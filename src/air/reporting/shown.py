@@ -79,11 +79,11 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
     canvas.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
     plt.close(canvas)
     image = base64.b64encode(svg.getvalue()).decode()
-    html = (
-        f'<figure><img src="data:image/svg+xml;base64,{image}" '
+    picture = (
+        f'<img src="data:image/svg+xml;base64,{image}" '
         f'alt="{escape(f"{alt} {finding}", quote=True)}">'
-        f"<figcaption>{escape(CAPTIONS[name.split('-')[0]])} {LINKS}</figcaption></figure>"
     )
+    html = _figure(picture, "figure", name, CAPTIONS[name.split("-")[0]])
     files = {"svg": svg.getvalue().decode(), "pdf": base64.b64encode(pdf.getvalue()).decode()}
     return Shown(html, name, files)
 
@@ -91,14 +91,16 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
 def as_table(frame: pd.DataFrame, name: str, caption: str, html: str | None = None) -> Shown:
     """A table with its caption; ``html`` if the page's is not simply the frame's."""
     table = html or frame.to_html(index=False, border=0, escape=True)
-    region = f'role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"'
     files = {
         "csv": frame.to_csv(index=False),
         "tex": frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
     }
-    return Shown(
-        f'<figure class="table"><div {region}>{table}</div>'
-        f"<figcaption>{escape(caption)} {LINKS}</figcaption></figure>",
-        name,
-        files,
+    return Shown(_figure(table, "table", name, caption), name, files)
+
+
+def _figure(content: str, kind: str, name: str, caption: str) -> str:
+    """A figure or table with its caption; what is wider than a phone scrolls, by keyboard too."""
+    return (
+        f'<figure><div role="region" tabindex="0" aria-label="{kind} {escape(name, quote=True)}">'
+        f"{content}</div><figcaption>{escape(caption)} {LINKS}</figcaption></figure>"
     )
