@@ -71,10 +71,6 @@ def test_presets_are_valid_and_named(path: Path) -> None:
     assert load_params(path).preset == path.stem
 
 
-def test_the_default_is_a_preset() -> None:
-    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == SMOKE
-
-
 @pytest.mark.parametrize(("old", "new", "message"), FAULTS, ids=[new[:30] for _, new, _ in FAULTS])
 def test_faults_are_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in SMOKE

@@ -65,7 +65,7 @@ def test_drift_is_found(tmp_path: Path, file: str, old: str, new: str, told: str
 
 
 def test_checked_parameters_are_made_in_every_clone(tmp_path: Path) -> None:
-    """In git they would pass for new, whatever params.yaml says: a clone's file times mean nothing."""
+    """In git they would pass for new, whatever params.yaml says: file times mean nothing there."""
     folder = scratch(tmp_path, "smoke")
     listed = subprocess.run(
         ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True

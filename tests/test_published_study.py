@@ -1,0 +1,117 @@
+"""What is published with the project is what its committed metrics give."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from air import paths
+from air.cli import app
+from air.params import load_params
+from air.reporting import figures
+from air.reporting.claims import judge
+from air.reporting.shown import Shown
+from air.reporting.study import TASKS, Study
+from tests.conftest import ROOT
+
+PUBLISHED = sorted(path.parent for path in (ROOT / paths.PUBLISHED).glob("*/results"))
+
+
+def test_the_default_study_is_mini() -> None:
+    mini = (ROOT / "presets/mini.yaml").read_text(encoding="utf-8")
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == mini
+
+
+@pytest.fixture(params=PUBLISHED, ids=lambda path: path.name)
+def published(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the published metrics are the study's."""
+    folder: Path = request.param
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copytree(folder / "data", tmp_path / "data")
+    (tmp_path / "reports").mkdir()
+    for text in (paths.CLAIMS_TEXT, paths.PAPER):
+        shutil.copyfile(ROOT / text, tmp_path / text)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_published_parameters_are_the_preset(published: Path) -> None:
+    told = json.loads((published / paths.PARAMS_CHECKED).read_text(encoding="utf-8"))["params"]
+    preset = ROOT / "presets" / f"{published.name}.yaml"
+    assert told == load_params(preset).model_dump(mode="json")
+
+
+def test_published_claims_come_from_the_metrics(published: Path) -> None:
+    study = Study.load()
+    told = json.loads((published / paths.CLAIMS).read_text(encoding="utf-8"))
+    assert judge(study) == told
+    for task in TASKS:
+        assert len(study.runs(task)) == len(study.chosen(task))  # every run has been evaluated
+
+
+def test_published_figures_come_from_the_metrics(published: Path) -> None:
+    study = Study.load()
+    drawn: list[Shown] = []
+    for task in TASKS:
+        drawn += [
+            figures.rollout_curves(study, task),
+            figures.rollout_inside(study, task),
+            figures.freeze(study, task),
+            figures.freeze_transitions(study, task),
+            figures.attention(study, task),
+            *figures.training(study, task),
+            *figures.depth(study, task),
+        ]
+    drawn.append(figures.accuracy(study, "injection"))
+    for shown in drawn:
+        kept = next((published / "html/files").glob(f"*/{shown.name}.svg"))
+        assert kept.read_text(encoding="utf-8") == shown.files["svg"], shown.name
+
+
+def test_the_readme_shows_published_figures() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", text, re.DOTALL)
+    assert len(pictures) >= 3
+    for caption, path in pictures:
+        assert (ROOT / path).is_file()
+        assert "mini" in caption or "small" in caption  # at which scale
+
+
+def test_the_readme_tells_the_published_verdicts() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([CX]\d) .*?\| ([\w ]+?) \|(?: ([\w ]+?))? \|$", text, re.MULTILINE)
+    told = {claim: dict(zip(TASKS, verdicts, strict=True)) for claim, *verdicts in rows}
+    claims = json.loads((ROOT / paths.PUBLISHED / "mini" / paths.CLAIMS).read_text())
+    assert told == {
+        name: {task: claim.get(task, {}).get("verdict", "") for task in TASKS}
+        for name, claim in claims.items()
+    }
+    solved = re.search(r"Lx_H solves (\d+) % of\nthe test Sudokus and (\d+) % of the mazes", text)
+    assert solved
+    for task, share in zip(TASKS, solved.groups(), strict=True):
+        path = ROOT / paths.PUBLISHED / "mini" / paths.run(task, "Lx_H", 0) / "evaluation.json"
+        assert round(100 * json.loads(path.read_text())["exact_accuracy"]) == int(share)
+
+
+def test_publishing_wants_every_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from air.files import UserError
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(PUBLISHED[0] / "results", tmp_path / "results")
+    (tmp_path / "reports").mkdir()
+    for text in (paths.CLAIMS_TEXT, paths.PAPER):
+        shutil.copyfile(ROOT / text, tmp_path / text)
+    with pytest.raises(UserError, match=r"index\.html: there is no such page"):
+        app(["publish"], standalone_mode=False)
+    assert not (tmp_path / paths.PUBLISHED).exists()
+    shutil.copytree(PUBLISHED[0] / "html", tmp_path / "reports/html")
+    shutil.copyfile(PUBLISHED[0] / paths.CLAIMS, tmp_path / paths.CLAIMS)
+    app(["publish"], standalone_mode=False)
+    copy = tmp_path / paths.PUBLISHED / PUBLISHED[0].name
+    assert (copy / "html/index.html").is_file()
+    assert (copy / paths.CLAIMS).read_bytes() == (PUBLISHED[0] / paths.CLAIMS).read_bytes()
