@@ -115,7 +115,7 @@ def publish(study: Study, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         made = Path(scratch, target.name)
-        shutil.copytree(pages[0].parent, made / "html")
+        shutil.copytree(pages[0].parent, made / "html", ignore=shutil.ignore_patterns(".*"))
         for file in files:
             if file.exists():
                 copy = made / file
