@@ -22,11 +22,11 @@ smoke: .venv/installed
 	@echo "The report: $(CURDIR)/.smoke/reports/html/index.html"
 
 test: .venv/installed
-	pytest
+	pytest -n 2
 
 # The whole pipeline in scratch clones: both engines, interruptions, a remote.
 test-slow: .venv/installed
-	pytest -m slow
+	pytest -m slow -n 2 --dist loadfile
 
 lint: .venv/installed
 	ruff check .
