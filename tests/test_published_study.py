@@ -10,6 +10,7 @@ import pytest
 
 from air import paths
 from air.cli import app
+from air.files import UserError
 from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
@@ -99,8 +100,6 @@ def test_the_readme_tells_the_published_verdicts() -> None:
 def test_publishing_wants_every_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from air.files import UserError
-
     monkeypatch.chdir(tmp_path)
     shutil.copytree(PUBLISHED[0] / "results", tmp_path / "results")
     (tmp_path / "reports").mkdir()

@@ -66,7 +66,7 @@ def traits(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"traits-{task}",
-            f"{TASKS[task]}: {means} on average" if len(names) < 3 else TASKS[task],
+            f"{TASKS[task]}: {means} on average",
             f"Histograms of {', '.join(TRAITS[name] for name in names)}.",
         )
 

@@ -6,6 +6,7 @@ from which ``pages`` writes them out.
 
 import base64
 import io
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,14 +79,21 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
     canvas.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None})
     canvas.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
     plt.close(canvas)
-    image = base64.b64encode(svg.getvalue()).decode()
+    text = _compact(svg.getvalue().decode())
+    image = base64.b64encode(text.encode()).decode()
     picture = (
         f'<img src="data:image/svg+xml;base64,{image}" '
         f'alt="{escape(f"{alt} {finding}", quote=True)}">'
     )
     html = _figure(picture, "figure", name, CAPTIONS[name.split("-")[0]])
-    files = {"svg": svg.getvalue().decode(), "pdf": base64.b64encode(pdf.getvalue()).decode()}
+    files = {"svg": text, "pdf": base64.b64encode(pdf.getvalue()).decode()}
     return Shown(html, name, files)
+
+
+def _compact(svg: str) -> str:
+    """An SVG without comments and indentation: an eighth of one that shows boards."""
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg)).strip() + "\n"
 
 
 def as_table(frame: pd.DataFrame, name: str, caption: str, html: str | None = None) -> Shown:
