@@ -47,9 +47,7 @@ def traits(study: Study, task: str) -> Shown:
         same = ", ".join(f"{TRAITS[name]} {every[name]['min']}" for name in every)
         return missing(f"All training puzzles have the same: {same}.")
     with style():
-        canvas, axes = plt.subplots(
-            1, len(names), figsize=(3.6 * min(len(names), 2), 2.5), squeeze=False
-        )
+        canvas, axes = plt.subplots(1, len(names), figsize=(WIDTH, 2.5), squeeze=False)
         for axis, name in zip(axes[0], names, strict=True):
             for split, colour in (("train", "#0072B2"), ("test", "#D55E00")):
                 bars, count = splits[split]["traits"][name]["bars"], splits[split]["puzzles"]
@@ -62,11 +60,11 @@ def traits(study: Study, task: str) -> Shown:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes[0, 0].set_ylabel("share of puzzles")
         axes[0, -1].legend(loc="upper right")
-        means = ", ".join(f"{every[name]['mean']:.1f} {TRAITS[name]}" for name in names)
+        means = ", ".join(f"{TRAITS[name]} {every[name]['mean']:.1f}" for name in names)
         return as_figure(
             canvas,
             f"traits-{task}",
-            f"{TASKS[task]}: {means} on average",
+            f"{TASKS[task]}, on average: {means}",
             f"Histograms of {', '.join(TRAITS[name] for name in names)}.",
         )
 
@@ -371,15 +369,21 @@ def freeze_transitions(study: Study, task: str) -> Shown:
                     )
                     places = np.arange(1, values.shape[1] + 1)
                     colour = CONDITION_COLOURS[condition]
-                    _lines(axis, places, values, color=colour, label=CONDITIONS[condition])
+                    _lines(axis, places, values, color=colour)
                     if condition == "normal" and values.sum():
                         half = values.shape[1] // 2
                         early.append((variant, state, values[:, :half].sum() / values.sum()))
             column[0].set_title(variant)
             column[1].set_xlabel("transition")
         _level(axes)
-        for axis in axes[:, 0]:
-            axis.legend(loc="upper right")
+        canvas.legend(
+            handles=[
+                Line2D([], [], color=CONDITION_COLOURS[name], label=label)
+                for name, label in CONDITIONS.items()
+            ],
+            loc="outside lower center",
+            ncols=3,
+        )
         axes[0, 0].set_ylabel("changes of z_L")
         axes[1, 0].set_ylabel("changes of z_H")
         told = [f"{share:.0%} of {state}'s" for name, state, share in early if name == early[0][0]]
@@ -493,7 +497,7 @@ def _level(axes: np.ndarray) -> None:
             axis.tick_params(labelleft=place % 4 == 0)
 
 
-def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str) -> None:
+def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str = "") -> None:
     """Their mean over runs ``[runs, len(x)]`` and, if there are several, each run thinly.
 
     A cell that is empty in training.csv is NaN: the mean is over the runs that have a value.
