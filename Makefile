@@ -51,7 +51,7 @@ format: .venv/installed
 # Newest versions of everything that pyproject.toml names, written to the lock and environment.yml.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable '.[pipeline,hub,dev]'
+	.venv-lock/bin/python -m pip install --quiet --editable '.[pipeline,hub,s3,ssh,slurm,docs,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > environment.tmp
