@@ -12,9 +12,10 @@ from air.files import write_arrays, write_json
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.params import TASKS, Params
+from air.params import Params
 from air.probes.decoding import CPU
 from air.tasks.datasets import make
+from air.tasks.registry import TASKS
 from air.training.evaluate import evaluate
 from tests.pipeline import call
 

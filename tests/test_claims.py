@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from air.model.variants import Variant
 from air.reporting import claims
 from air.reporting.study import Study
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TITLES
 
 
 class MadeUp(Study):
@@ -43,7 +43,7 @@ def study(
         return YAML(typ="safe").load((ROOT / "reports" / name).read_text(encoding="utf-8"))
 
     params = {"sudoku": section, "maze": section}
-    return MadeUp(params, says, read("paper.yaml"), read("claims.yaml"))
+    return MadeUp(TITLES, params, says, read("paper.yaml"), read("claims.yaml"))
 
 
 HIGH, LOW = [0.60, 0.62, 0.61], [0.50, 0.51, 0.52]

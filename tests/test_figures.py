@@ -17,6 +17,7 @@ from air.reporting.captions import CAPTIONS
 from air.reporting.shown import Shown
 from air.reporting.study import Study
 from air.tasks.task import Puzzles
+from tests.conftest import TITLES
 
 
 class Probed(Study):
@@ -68,7 +69,7 @@ def test_nothing_is_cut_off(
 
     monkeypatch.setattr(figures, "as_figure", keep)
     chosen = {name: dict(list(found.items())[:runs]) for name, found in measured.items()}
-    draw(Probed(chosen, {}, {}, {}), "sudoku")
+    draw(Probed(TITLES, chosen, {}, {}, {}), "sudoku")
     points = 0
     for axis in drawn[0].axes:
         low, high = axis.get_ylim()
@@ -85,20 +86,23 @@ def test_nothing_is_cut_off(
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_without_results_there_is_a_sentence(draw: Any) -> None:
     nothing: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
-    assert 'class="missing"' in draw(Probed(nothing, {}, {}, {}), "maze").html
+    assert 'class="missing"' in draw(Probed(TITLES, nothing, {}, {}, {}), "maze").html
 
 
 def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    study = Probed({}, {}, {}, {})
+    study = Probed(TITLES, {}, {}, {}, {})
     assert 'class="missing"' in tables.cost(study).html
     times = {"train/maze/Lx_H/seed0": 60, "train/maze/hrm/seed1": 120, "claims": 2}
     for name, seconds in times.items():
         path = tmp_path / "logs/benchmark" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t2048\n", encoding="utf-8")
+    log = tmp_path / "logs/train/maze/hrm/seed1.log"
+    log.parent.mkdir(parents=True)
+    log.touch()  # nothing ran: DVC restored it
     html = tables.cost(study).html
     rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
-    assert rows[0] == ["train", "Maze", "2", "90.0 s", "3.0 min", "2.00 GiB"]
-    assert rows[1] == ["claims", "", "1", "2.0 s", "2.0 s", "2.00 GiB"]
-    assert rows[2] == ["all", "", "3", "", "3.0 min", ""]
+    assert rows[0] == ["train", "Maze", "1", "1", "60.0 s", "60.0 s", "2.00 GiB"]
+    assert rows[1] == ["claims", "", "1", "0", "2.0 s", "2.0 s", "2.00 GiB"]
+    assert rows[2] == ["all", "", "2", "1", "", "62.0 s", ""]

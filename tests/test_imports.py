@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from air.files import UserError
-from air.tasks.config import MazeCsv, MazeGenerated, SudokuCsv, SudokuGenerated, SudokuHuggingFace
 from air.tasks.datasets import make
 from air.tasks.imports import COLUMNS, read_csv
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
+from air.tasks.maze import Maze, MazeCsv, MazeGenerated
+from air.tasks.sudoku import Sudoku, SudokuCsv, SudokuGenerated, SudokuHuggingFace
 from air.tasks.task import Puzzles
 from tests.conftest import ROOT
 
@@ -82,7 +81,7 @@ def test_mazes_are_imported(tmp_path: Path, maze_rows: Rows) -> None:
     )
     train, _, statistics = make(config)
     assert [row[1:3] for row in rows_of(train)] == [row[1:3] for row in maze_rows]
-    assert statistics["splits"]["train"]["traits"]["path_cells"]["min"] >= 9
+    assert statistics["splits"]["train"]["traits"]["path cells"]["min"] >= 9
 
 
 def test_leaks_are_seen_through_symmetry(tmp_path: Path, sudoku_rows: Rows) -> None:
@@ -258,8 +257,8 @@ def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[str]:
 IMPORT = """
 import sys
 from air.files import UserError
-from air.tasks.config import SudokuHuggingFace
 from air.tasks.datasets import make
+from air.tasks.sudoku import SudokuHuggingFace
 config = SudokuHuggingFace(source="huggingface", box=[3, 3], train=10, test=None,
                            repo=sys.argv[1], revision=sys.argv[2])
 try:

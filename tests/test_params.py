@@ -37,7 +37,7 @@ FAULTS = [
     ("box: [2, 2]", "box: [3, 2]", "sudoku.data: box [3, 2] is not allowed"),
     ("box: [2, 2]", "box: 4", "sudoku.data.box: input should be a valid list, not 4"),
     ("clues: 10", "clues: 10\n    colour: red",
-     "sudoku.data.colour: unknown key; allowed here: train, test, seed, source, box, "
+     "sudoku.data.colour: unknown key; allowed here: source, train, test, seed, box, "
      "augmentations, clues, rating"),
     ("save_every_seconds: 30.0", "save_every_seconds: .inf",
      "runtime.save_every_seconds: input should be a finite number, not inf"),

@@ -8,6 +8,7 @@ import pytest
 
 from air.params import load_params
 from air.reporting.pages import PAGES
+from air.tasks.registry import TASKS
 from tests.conftest import ROOT
 from tests.pipeline import Stage, call, dvc_stages, edges, scratch, snakemake_stages
 
@@ -33,9 +34,8 @@ def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
     folder = scratch(tmp_path, preset)
     assert differences(folder) == []
     params = load_params(folder / "params.yaml")
-    runs = sum(
-        len(section.variants) * len(section.seeds) for section in (params.sudoku, params.maze)
-    )
+    sections = [params.task(task) for task in TASKS]
+    runs = sum(len(section.variants) * len(section.seeds) for section in sections)
     trained = [name for name in dvc_stages(folder) if name.startswith("train_")]
     assert len(trained) == runs
 

@@ -15,7 +15,8 @@ from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
 from air.reporting.shown import Shown
-from air.reporting.study import TASKS, Study
+from air.reporting.study import Study
+from air.tasks.registry import TASKS
 from tests.conftest import ROOT
 
 PUBLISHED = sorted(path.parent for path in (ROOT / paths.PUBLISHED).glob("*/results"))

@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from air.files import UserError
-from air.tasks.config import MazeGenerated, SudokuGenerated
 from air.tasks.datasets import make
-from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, dihedral
+from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, MazeGenerated, dihedral
 from air.tasks.registry import load_puzzles
-from air.tasks.sudoku import BLANK, Sudoku
+from air.tasks.sudoku import BLANK, Sudoku, SudokuGenerated
 from air.tasks.task import Puzzles
 
 SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 30, 6), ([3, 4], 80, 2)]
@@ -227,7 +226,7 @@ def test_too_many_puzzles_are_refused() -> None:
     with pytest.raises(UserError, match=r"only \d+ of 5100 essentially different puzzles"):
         make(SudokuGenerated(source="generate", box=[2, 2], clues=5, train=5000, test=100))
     with pytest.raises(UserError, match=r"only \d+ of 5100 essentially different mazes"):
-        make(MazeGenerated(source="generate", size=3, walls=0.3, min_path=5, train=5000, test=100))
+    with pytest.raises(UserError, match=r"maze.data: only \d+ of 5100 essentially different puzzles"):
 
 
 def count_shortest(question: np.ndarray, size: int) -> tuple[int, int]:

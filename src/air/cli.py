@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Task = Annotated[Literal["sudoku", "maze"], typer.Argument(help="which task")]
+
+def _known_task(name: str | None) -> str | None:
+    from air.tasks.registry import TASKS  # late: `air --help` is to be quick
+
+    if name is not None and name not in TASKS:
+        raise typer.BadParameter(f"{name!r} is not a task; there are {', '.join(TASKS)}")
+    return name
+
+
+Task = Annotated[str, typer.Argument(help="which task", callback=_known_task)]
 VariantName = Annotated[
     str, typer.Argument(help="a variant: one that `air variants` lists, or a name such as L3x_H")
 ]
@@ -55,12 +64,14 @@ def check() -> None:
     from dataclasses import asdict
 
     from air.model.variants import Variant
-    from air.params import TASKS, load_params
+    from air.params import load_params
+    from air.tasks.registry import TASKS
 
     checked = load_params()
     names = dict.fromkeys(name for task in TASKS for name in checked.task(task).variants)
     says = {name: asdict(Variant.parse(name)) for name in names}
-    content = {"params": checked.model_dump(mode="json"), "variants": says}
+    titles = {name: kind.task.title for name, kind in TASKS.items()}
+    content = {"tasks": titles, "params": checked.model_dump(mode="json"), "variants": says}
     write_json(paths.PARAMS_CHECKED, content)
     print(f"params.yaml is valid: preset {checked.preset}")
 
@@ -101,7 +112,8 @@ def import_checkpoint(
         int | None, typer.Option(help="cells of a board, if not 81 or 900", min=1, max=65_536)
     ] = None,
     task: Annotated[
-        Literal["sudoku", "maze"] | None, typer.Option(help="if the vocabulary does not say it")
+        str | None,
+        typer.Option(help="if the vocabulary does not say it", callback=_known_task),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="which run it is here, if not the seed it had", min=0)

@@ -1,7 +1,7 @@
 """What may be configured: ``params.yaml``, checked whole before anything runs.
 
-Both engines and every command read the same file. Each phase says in its own ``config.py`` (a task
-in its own module) what its section may hold; here they are put together and held against each
+Both engines and every command read the same file. Each phase says in its own ``config.py``, each
+task in its own module, what its section may hold; here they are put together and held against each
 other. Nothing here computes anything.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -18,18 +18,19 @@ from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
-from air.tasks.config import MazeData, SudokuData
+from air.tasks.config import Data
+from air.tasks.registry import TASKS
 from air.training.config import EvaluationConfig, TrainConfig
 
 PARAMS = Path("params.yaml")
-TASKS = ("sudoku", "maze")
 
 
 class TaskParams(BaseModel):
-    """Everything about one task but its data: what is trained, evaluated and probed."""
+    """The section of one task: its puzzles, and what is trained, evaluated and probed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    data: Data
     model: ModelConfig
     train: TrainConfig
     evaluation: EvaluationConfig
@@ -112,16 +113,8 @@ class RuntimeConfig(BaseModel):
     )
 
 
-class SudokuParams(TaskParams):
-    data: SudokuData
-
-
-class MazeParams(TaskParams):
-    data: MazeData
-
-
 class Params(BaseModel):
-    """The whole of params.yaml."""
+    """The whole of params.yaml, with a section for each task (:meth:`task`)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -131,13 +124,18 @@ class Params(BaseModel):
     )
     compute: ComputeConfig
     runtime: RuntimeConfig
-    sudoku: SudokuParams
-    maze: MazeParams
 
-    def task(self, name: str) -> SudokuParams | MazeParams:
+    def task(self, name: str) -> TaskParams:
         """The section of a task, by its name."""
-        section: SudokuParams | MazeParams = getattr(self, name)
+        section: TaskParams = getattr(self, name)
         return section
+
+
+_SECTIONS: dict[str, Any] = {
+    name: (create_model(name.capitalize(), __base__=TaskParams, data=(kind.data, ...)), ...)
+    for name, kind in TASKS.items()
+}
+_WHOLE = create_model("Whole", __base__=Params, **_SECTIONS)
 
 
 class _At(ValueError):
@@ -172,9 +170,9 @@ def load_params(path: Path = PARAMS) -> Params:
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: must be a mapping with the keys {', '.join(Params.model_fields)}")
+        raise UserError(f"{path}: must be a mapping with the keys {', '.join(_WHOLE.model_fields)}")
     try:
-        return Params.model_validate(content)
+        return _WHOLE.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: {_describe(error, content)}") from None
 
@@ -208,14 +206,14 @@ def _describe(error: ValidationError, content: Any) -> str:
 def _path(fault: Any) -> list[str]:
     """The keys that lead to a fault, without the kinds that pydantic names among them."""
     path = [str(part) for part in fault["loc"]]
-    if len(path) > 2 and path[1] == "data":
+    if len(path) > 2 and path[1] == "data" and path[2] in ("generate", "csv", "huggingface"):
         del path[2]  # the source
     return [part for part in path if part != "constrained-int" and not part.startswith("literal[")]
 
 
 def _keys_beside(path: list[str], content: Any) -> list[str]:
     """The keys allowed in the section that holds the key at ``path``."""
-    section: Any = Params
+    section: Any = _WHOLE
     for part in path[:-1]:
         section, content = section.model_fields[part].annotation, content[part]
     for kind in get_args(section):  # of the kinds of data section, the one that was chosen

@@ -9,8 +9,9 @@ import psutil
 from snakemake.utils import min_version
 
 from air.files import UserError
-from air.params import TASKS, load_params
+from air.params import load_params
 from air.reporting.captions import CAPTIONS
+from air.tasks.registry import TASKS
 
 min_version("9.0")
 

@@ -10,7 +10,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
-from air.reporting.study import TASKS, Run, Study
+from air.reporting.study import Run, Study
 
 WRONG, NEAR = "#CC3311", "#0072B2"
 
@@ -19,7 +19,7 @@ def puzzles(study: Study, task: str) -> Shown:
     """The first training puzzles, question above answer."""
     look, told = study.look(task), study.statistics(task)
     if look is None or told is None:
-        return missing(f"No {TASKS[task]} puzzles have been made yet.")
+        return missing(f"No {study.tasks[task]} puzzles have been made yet.")
     inputs, labels = (np.array(told["examples"][name]) for name in ("inputs", "labels"))
     with style():
         canvas, axes = plt.subplots(2, len(inputs), figsize=(WIDTH, 3.9), squeeze=False)
@@ -30,9 +30,9 @@ def puzzles(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{TASKS[task]}: {look['rows']} x {look['columns']} cells, about {asked:.0f} of them "
-            "to be filled in",
-            f"{len(inputs)} {TASKS[task]} puzzles with their answers.",
+            f"{study.tasks[task]}: {look['rows']} x {look['columns']} cells, about {asked:.0f} "
+            "of them to be filled in",
+            f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
 
 
@@ -82,12 +82,12 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
                 as_figure(
                     canvas,
                     f"boards-{task}-{run[0]}",
-                    f"{TASKS[task]}, {run[0]}, seed {run[1]}: z_H {ends}; undecided at most "
+                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: z_H {ends}; undecided at most "
                     f"{open_L} cells of z_L and {open_H} of z_H",
                     "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
                 )
             )
-    return shown or [missing(f"No {TASKS[task]} boards have been kept yet.")]
+    return shown or [missing(f"No {study.tasks[task]} boards have been kept yet.")]
 
 
 def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
@@ -137,13 +137,13 @@ def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
                 as_figure(
                     canvas,
                     f"map-{task}-{run[0]}",
-                    f"{TASKS[task]}, {run[0]}, seed {run[1]}, segment {segment}: this cell gives "
-                    f"its neighbourhood {on_near[0]:.0%} of its attention in the L-update and "
-                    f"{on_near[1]:.0%} in the H-update",
+                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}, segment {segment}: this cell "
+                    f"gives its neighbourhood {on_near[0]:.0%} of its attention in the L-update "
+                    f"and {on_near[1]:.0%} in the H-update",
                     "Heat maps of the attention of one cell, L-update above H-update, by layer.",
                 )
             )
-    return shown or [missing(f"No {TASKS[task]} attention map has been kept yet.")]
+    return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
 
 
 def draw_board(

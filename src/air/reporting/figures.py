@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
-from air.reporting.study import EXPERIMENTS, TASKS, TRAITS, Run, Study
+from air.reporting.study import EXPERIMENTS, Run, Study
 
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
 CONDITION_COLOURS = {"normal": "#999999", "freeze_H": "#0072B2", "freeze_L": "#D55E00"}
@@ -39,12 +39,12 @@ def traits(study: Study, task: str) -> Shown:
     """Histograms of what the puzzles of both splits are like."""
     told = study.statistics(task)
     if told is None:
-        return missing(f"No {TASKS[task]} puzzles have been made yet.")
+        return missing(f"No {study.tasks[task]} puzzles have been made yet.")
     splits = told["splits"]
     every = splits["train"]["traits"]
     names = [name for name in every if every[name]["min"] < every[name]["max"]]
     if not names:
-        same = ", ".join(f"{TRAITS[name]} {every[name]['min']}" for name in every)
+        same = ", ".join(f"{name} {every[name]['min']}" for name in every)
         return missing(f"All training puzzles have the same: {same}.")
     with style():
         canvas, axes = plt.subplots(1, len(names), figsize=(WIDTH, 2.5), squeeze=False)
@@ -55,23 +55,23 @@ def traits(study: Study, task: str) -> Shown:
                 # shares per unit, since the two splits may have bars of different width
                 heights = np.array(bars["counts"]) / count / bars["width"]
                 axis.stairs(heights, edges, color=colour, linewidth=1.4, label=split)
-            axis.set_xlabel(TRAITS[name])
+            axis.set_xlabel(name)
             axis.set_yticks([])
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes[0, 0].set_ylabel("share of puzzles")
         axes[0, -1].legend(loc="upper right")
-        means = ", ".join(f"{TRAITS[name]} {every[name]['mean']:.1f}" for name in names)
+        means = ", ".join(f"{name} {every[name]['mean']:.1f}" for name in names)
         return as_figure(
             canvas,
             f"traits-{task}",
-            f"{TASKS[task]}, on average: {means}",
-            f"Histograms of {', '.join(TRAITS[name] for name in names)}.",
+            f"{study.tasks[task]}, on average: {means}",
+            f"Histograms of {', '.join(name for name in names)}.",
         )
 
 
 def accuracy(study: Study, experiment: str) -> Shown:
     """Exact accuracy of every run of an experiment's variants, both tasks."""
-    variants = {task: study.members(task, experiment) for task in TASKS}
+    variants = {task: study.members(task, experiment) for task in study.tasks}
     tasks = [
         task
         for task, names in variants.items()
@@ -98,8 +98,10 @@ def accuracy(study: Study, experiment: str) -> Shown:
             axis.set_xlim(0, max(axis.get_xlim()[1], 0.02))
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axis.set_xlabel("test puzzles solved")
-            axis.set_title(TASKS[task])
-        found = "; ".join(f"{TASKS[task]}: {_compared(study, task, experiment)}" for task in tasks)
+            axis.set_title(study.tasks[task])
+        found = "; ".join(
+            f"{study.tasks[task]}: {_compared(study, task, experiment)}" for task in tasks
+        )
         return as_figure(
             canvas,
             f"accuracy-{experiment}",
@@ -145,12 +147,12 @@ def depth(study: Study, task: str) -> list[Shown]:
                 as_figure(
                     canvas,
                     f"depth-{task}-{experiment}",
-                    f"{TASKS[task]}, {EXPERIMENTS[experiment]}: {name} goes from {told[0]:.1%} "
-                    f"solved after one segment to {told[-1]:.1%} after {len(told)}",
+                    f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: {name} goes from "
+                    f"{told[0]:.1%} solved after one segment to {told[-1]:.1%} after {len(told)}",
                     "Line plot: exact accuracy against the number of segments.",
                 )
             )
-    return shown or [missing(f"No {TASKS[task]} run has been evaluated yet.")]
+    return shown or [missing(f"No {study.tasks[task]} run has been evaluated yet.")]
 
 
 def training(study: Study, task: str) -> list[Shown]:
@@ -191,19 +193,19 @@ def training(study: Study, task: str) -> list[Shown]:
                 as_figure(
                     canvas,
                     f"training-{task}-{experiment}",
-                    f"{TASKS[task]}, {EXPERIMENTS[experiment]}: after {steps[-1]:,} steps "
+                    f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: after {steps[-1]:,} steps "
                     f"{variant} {solves} training puzzles",
                     "Two line plots: loss and accuracy on training puzzles against steps.",
                 )
             )
-    return shown or [missing(f"No {TASKS[task]} run has been trained yet.")]
+    return shown or [missing(f"No {study.tasks[task]} run has been trained yet.")]
 
 
 def rollout_curves(study: Study, task: str) -> Shown:
     """Cell accuracy and undecided share of both states after every sub-step."""
     probed = _by_variant(study.probe(task, "rollout"))
     if not probed:
-        return missing(f"No {TASKS[task]} run has been rolled out yet.")
+        return missing(f"No {study.tasks[task]} run has been rolled out yet.")
     with style():
         canvas, axes = _panels(len(probed), rows=2, height=4.0, sharex=True)
         for column, (variant, runs) in zip(axes.T, probed.items(), strict=True):
@@ -231,7 +233,7 @@ def rollout_curves(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"rollout-{task}",
-            f"{TASKS[task]}: {variant} leaves {open_L:.2%} of z_L's cells undecided and "
+            f"{study.tasks[task]}: {variant} leaves {open_L:.2%} of z_L's cells undecided and "
             f"{open_H:.2%} of z_H's",
             "Line plots: cell accuracy and undecided share of z_L and z_H by sub-step.",
         )
@@ -241,7 +243,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
     """What lies under the boards: margins, agreement, distances between segments, depth."""
     probed = _by_variant(study.probe(task, "rollout"))
     if not probed:
-        return missing(f"The rollouts of no {TASKS[task]} run have been looked at yet.")
+        return missing(f"The rollouts of no {study.tasks[task]} run have been looked at yet.")
 
     def mean(of: Iterable[Mapping[str, Any]]) -> np.ndarray:
         return np.array([entry["mean"] for entry in of], dtype=float).mean(axis=0)
@@ -287,7 +289,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"inside-{task}",
-            f"{TASKS[task]}: z_H's margin exceeds z_L's by {leads}",
+            f"{study.tasks[task]}: z_H's margin exceeds z_L's by {leads}",
             "Four line plots of rollouts: margin, agreement, change, accuracy.",
         )
 
@@ -296,7 +298,7 @@ def freeze(study: Study, task: str) -> Shown:
     """Content changes and mask flips of each state: normal against the other state frozen."""
     probed = _by_variant(study.probe(task, "freeze"))
     if not probed:
-        return missing(f"No {TASKS[task]} run has been frozen yet.")
+        return missing(f"No {study.tasks[task]} run has been frozen yet.")
     kinds = {"content_changes": "", "mask_flips": "//"}
     with style():
         canvas, axes = _panels(len(probed), rows=1, height=2.6)
@@ -348,7 +350,7 @@ def freeze(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"freeze-{task}",
-            f"{TASKS[task]}, {variant}: {'; '.join(parts)}",
+            f"{study.tasks[task]}, {variant}: {'; '.join(parts)}",
             "Bar chart: changes of each state, normal and with the other frozen.",
         )
 
@@ -357,7 +359,7 @@ def freeze_transitions(study: Study, task: str) -> Shown:
     """Content changes per transition, for both states and all conditions."""
     probed = _by_variant(study.probe(task, "freeze"))
     if not probed:
-        return missing(f"No {TASKS[task]} run has been frozen yet.")
+        return missing(f"No {study.tasks[task]} run has been frozen yet.")
     with style():
         canvas, axes = _panels(len(probed), rows=2, height=3.8, sharex=True)
         early = []
@@ -396,7 +398,7 @@ def freeze_transitions(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"transitions-{task}",
-            f"{TASKS[task]}, {finding}",
+            f"{study.tasks[task]}, {finding}",
             "Line plots: content changes of each state along a rollout.",
         )
 
@@ -405,7 +407,7 @@ def attention(study: Study, task: str) -> Shown:
     """The contrasts of attention per layer, for control and violation-adjacent cells."""
     probed = _by_variant(study.probe(task, "attention"))
     if not probed:
-        return missing(f"The attention of no {TASKS[task]} run has been measured yet.")
+        return missing(f"The attention of no {study.tasks[task]} run has been measured yet.")
     first = next(iter(probed.values()))[0]
     contrasts = [name for name in first["control"] if name.startswith("d_")]
     with style():
@@ -457,8 +459,8 @@ def attention(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"attention-{task}",
-            f"{TASKS[task]}: attention {CONTRASTS[contrasts[0]][0]}, L-update less H-update, all "
-            f"layers: {told}",
+            f"{study.tasks[task]}: attention {CONTRASTS[contrasts[0]][0]}, L-update less H-update, "
+            f"all layers: {told}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
 

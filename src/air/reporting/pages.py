@@ -18,9 +18,9 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from air import paths
-from air.files import UserError, read_json, read_tensors, write_bytes, write_text
+from air.files import UserError, read_tensors, write_bytes, write_text
 from air.reporting.shown import KINDS, LINKS
-from air.reporting.study import TASKS, Study
+from air.reporting.study import Study
 
 # The pages in the order of the menu.
 PAGES = {
@@ -107,8 +107,8 @@ def publish(study: Study, target: Path) -> None:
     for page in pages:
         if not page.exists():
             raise UserError(f"{page}: there is no such page; make it first: air report {page.stem}")
-    files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in TASKS)]
-    for task in TASKS:
+    files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in study.tasks)]
+    for task in study.tasks:
         for run in study.chosen(task):
             folder = paths.run(task, *run)
             files += [*folder.glob("*.json"), *folder.glob("*.csv")]
@@ -165,12 +165,12 @@ def sections(content: Any) -> list[tuple[str, str]]:
 
 def provenance() -> dict[str, str]:
     """What the numbers of a page came from."""
-    params = read_json(paths.PARAMS_CHECKED)["params"]
-    compute = params["compute"]
+    study = Study.load()
+    compute = study.params["compute"]
     return {
-        "preset": params["preset"],
+        "preset": study.params["preset"],
         "code": _commit(),
-        "data": ", ".join(_data()) or "not made yet",
+        "data": ", ".join(_data(study)) or "not made yet",
         "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
         "software": f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("air", "torch", "numpy")),
@@ -178,11 +178,11 @@ def provenance() -> dict[str, str]:
     }
 
 
-def _data() -> list[str]:
+def _data(study: Study) -> list[str]:
     """The hash of each split that there is, in short."""
     return [
         f"{task} {split} {read_tensors(path, 'puzzles', mapped=True)[1]['sha256'][:8]}"
-        for task in TASKS
+        for task in study.tasks
         for split in ("train", "test")
         if (path := paths.data(task, split)).exists()
     ]

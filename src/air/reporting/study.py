@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,6 @@ from ruamel.yaml import YAML
 from air import paths
 from air.files import read_arrays, read_json, read_tensors
 
-TASKS = {"sudoku": "Sudoku", "maze": "Maze"}
-TRAITS = {
-    "clues": "clues",
-    "rating": "rating",
-    "path_cells": "cells on the path",
-    "walls": "wall cells",
-}
 EXPERIMENTS = {  # the paper's comparisons of variants
     "injection": "where the input enters",
     "level_tokens": "level tokens",
@@ -31,6 +25,7 @@ Run = tuple[str, int]  # variant, seed
 class Study:
     """The study as it was configured (``results/params.json``) and what has come of it."""
 
+    tasks: dict[str, str]  # the title of each
     params: dict[str, Any]
     variants: dict[str, dict[str, Any]]  # what each variant's name says: n_L, n_H, operator, ...
     published: dict[str, Any]
@@ -46,6 +41,7 @@ class Study:
         checked = read_json(paths.PARAMS_CHECKED)
         yaml = YAML(typ="safe")
         return cls(
+            checked["tasks"],
             checked["params"],
             checked["variants"],
             yaml.load(paths.PAPER.read_text(encoding="utf-8")),
@@ -146,20 +142,25 @@ class Study:
         return read_json(path) if path.exists() else None
 
     def costs(self) -> pd.DataFrame:
-        """One row per job that Snakemake has measured: stage, what it was for, seconds, MiB."""
+        """One row per job that Snakemake has measured: stage, task, seconds, MiB, restored.
+
+        A job is restored if it said nothing: DVC had its outputs already.
+        """
         rows = []
         for path in sorted(paths.BENCHMARKS.rglob("*.tsv")):
             stage, *what = path.relative_to(paths.BENCHMARKS).with_suffix("").parts
             last = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+            log = Path("logs", stage, *what).with_suffix(".log")
             rows.append(
                 {
                     "stage": stage,
-                    "task": what[0] if what and what[0] in TASKS else "",
+                    "task": what[0] if what and what[0] in self.tasks else "",
                     "seconds": float(last["s"]),
                     "memory": float(last["max_rss"]),
+                    "restored": log.exists() and not log.stat().st_size,
                 }
             )
-        return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory"])
+        return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory", "restored"])
 
     def chosen(self, task: str) -> list[Run]:
         """Every configured training run of a task."""

@@ -12,7 +12,7 @@ from air.files import read_json
 from air.reporting import claims as judging
 from air.reporting.claims import LEARNED
 from air.reporting.shown import Shown, as_table, missing
-from air.reporting.study import EXPERIMENTS, TASKS, TRAITS, Study
+from air.reporting.study import EXPERIMENTS, Study
 
 OWN = " <span class='own'>not in the paper</span>"
 
@@ -29,13 +29,13 @@ def claims(study: Study) -> Shown:
                     "claim": name,
                     "title": text["title"],
                     "whose": "this project" if text.get("own") else "the paper",
-                    "task": TASKS[task],
+                    "task": study.tasks[task],
                     "verdict": claim[task]["verdict"],
                     "evidence": evidence(name, claim[task]),
                 }
             )
         tasks = "".join(
-            f"<p><b>{TASKS[task]}</b> {_badge(claim[task]['verdict'])} "
+            f"<p><b>{study.tasks[task]}</b> {_badge(claim[task]['verdict'])} "
             f"{evidence(name, claim[task])}</p>"
             for task in text["tasks"]
         )
@@ -157,8 +157,8 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
     """Published and reproduced exact accuracy of an experiment's variants, and of its groups."""
     groups = study.groups(task, experiment)
     if not groups:
-        elsewhere = any(study.members(other, experiment) for other in TASKS)
-        said = f"{TASKS[task]}: no variant of this experiment is part of this study."
+        elsewhere = any(study.members(other, experiment) for other in study.tasks)
+        said = f"{study.tasks[task]}: no variant of this experiment is part of this study."
         return missing(said) if elsewhere else Shown("")  # the figure says it
     rows = []
     for name in study.members(task, experiment):
@@ -185,7 +185,7 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
                 }
             )
     caption = (
-        f"{TASKS[task]}, {EXPERIMENTS[experiment]}: test puzzles solved, mean and standard "
+        f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: test puzzles solved, mean and standard "
         "deviation over training runs."
     )
     return as_table(pd.DataFrame(rows).fillna(""), f"accuracy-{task}-{experiment}", caption)
@@ -203,7 +203,7 @@ def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
 def data(study: Study) -> Shown:
     """Where each task's puzzles come from, how many there are, and what they are like."""
     columns = {}
-    for task, title in TASKS.items():
+    for task, title in study.tasks.items():
         told = study.statistics(task)
         if told is None:
             continue
@@ -228,7 +228,7 @@ def data(study: Study) -> Shown:
                     f"{told['files'][split]['rows']:,}, {skipped:,}"
                 )
             for trait, value in of["traits"].items():
-                entries[f"{name}: {TRAITS[trait]}"] = (
+                entries[f"{name}: {trait}"] = (
                     f"{value['mean']:.1f} ({value['min']} to {value['max']})"
                 )
         if "walls" in told["splits"]["train"]["traits"]:
@@ -261,22 +261,30 @@ def cost(study: Study) -> Shown:
     jobs = study.costs()
     if jobs.empty:
         return missing("Snakemake has measured no job yet (`dvc repro` measures none).")
+    ran, restored = jobs[~jobs["restored"]], jobs[jobs["restored"]]
     rows = []
     for stage in STAGES:
-        for task, title in (*TASKS.items(), ("", "")):
-            found = jobs[(jobs["stage"] == stage) & (jobs["task"] == task)]
+        for task, title in (*study.tasks.items(), ("", "")):
+            found, others = (
+                which[(which["stage"] == stage) & (which["task"] == task)]
+                for which in (ran, restored)
+            )
+            row: dict[str, Any] = {"stage": stage, "task": title}
+            row |= {"jobs": len(found), "restored": len(others)}
             if len(found):
-                rows.append(
-                    {
-                        "stage": stage,
-                        "task": title,
-                        "jobs": len(found),
-                        "mean": _time(found["seconds"].mean()),
-                        "all together": _time(found["seconds"].sum()),
-                        "peak memory": f"{found['memory'].max() / 1024:.2f} GiB",
-                    }
-                )
-    total = {"stage": "all", "jobs": len(jobs), "all together": _time(jobs["seconds"].sum())}
+                row |= {
+                    "mean": _time(found["seconds"].mean()),
+                    "all together": _time(found["seconds"].sum()),
+                    "peak memory": f"{found['memory'].max() / 1024:.2f} GiB",
+                }
+            if len(found) or len(others):
+                rows.append(row)
+    total = {
+        "stage": "all",
+        "jobs": len(ran),
+        "restored": len(restored),
+        "all together": _time(ran["seconds"].sum()),
+    }
     frame = pd.DataFrame([*rows, total]).fillna("")
     return as_table(frame, "cost", "Time and memory of the jobs of each stage.")
 
@@ -284,7 +292,7 @@ def cost(study: Study) -> Shown:
 def parameters(study: Study) -> Shown:
     """How many numbers each variant learns."""
     columns = {}
-    for task, title in TASKS.items():
+    for task, title in study.tasks.items():
         runs = study.runs(task)
         if len(runs):
             columns[title] = runs.groupby("variant", sort=False)["parameters"].first()
@@ -316,7 +324,7 @@ def setting(study: Study) -> Shown:
         "training runs": "5 per variant",
     }
     columns = {}
-    for task, title in TASKS.items():
+    for task, title in study.tasks.items():
         section = study.params[task]
         model, train = section["model"], section["train"]
         values = [

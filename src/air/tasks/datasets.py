@@ -4,58 +4,37 @@ from typing import Any
 
 import numpy as np
 
-from air.tasks.config import (
-    MazeCsv,
-    MazeGenerated,
-    MazeHuggingFace,
-    SudokuCsv,
-    SudokuGenerated,
-    SudokuHuggingFace,
-)
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
+from air.tasks.config import Csv, Data, Generated, HuggingFace
+from air.tasks.generate import generate
+from air.tasks.imports import import_splits
 from air.tasks.task import Puzzles, Task
 
-Config = SudokuGenerated | SudokuCsv | SudokuHuggingFace | MazeGenerated | MazeCsv | MazeHuggingFace
 EXAMPLES = 4  # training puzzles that the statistics show in full
 MOST_BARS = 40  # of a histogram
 
 
-def make(config: Config, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, Any]]:
+def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, Any]]:
     """Training puzzles, test puzzles and the contents of ``statistics.json``.
 
     Raises:
         UserError: the source does not give the puzzles asked for.
     """
-    # late: each source needs packages that the others do without
-    from air.tasks.generate import generate_mazes, generate_sudokus
-    from air.tasks.imports import import_splits
-
-    task: Sudoku | Maze
-    if isinstance(config, SudokuGenerated | SudokuCsv | SudokuHuggingFace):
-        rows, columns = config.box
-        task = Sudoku(rows, columns, config.augmentations)
-    else:
-        task = Maze(config.size, members=config.augmentations)
+    task = config.task()
     told: dict[str, Any] = {"source": config.source}
-    ratings: tuple[np.ndarray | None, np.ndarray | None]
-    if isinstance(config, SudokuGenerated | MazeGenerated):
-        if isinstance(config, SudokuGenerated):
-            assert isinstance(task, Sudoku)
-            found = generate_sudokus(task, config, workers)
-        else:
-            assert isinstance(task, Maze)
-            found = generate_mazes(task, config, workers)
+    ratings: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    if isinstance(config, Generated):
+        found = generate(task, config.search(), config.train + config.test, workers)
         told["attempts"] = found.attempts
         cut = config.train
         train = Puzzles(task, found.inputs[:cut], found.labels[:cut], config.seed)
         test = Puzzles(task, found.inputs[cut:], found.labels[cut:], config.seed)
-        rated = found.ratings
-        ratings = (None, None) if rated is None else (rated[:cut], rated[cut:])
+        if found.ratings is not None:
+            ratings = (found.ratings[:cut], found.ratings[cut:])
     else:
+        assert isinstance(config, Csv | HuggingFace)
         train_split, test_split = import_splits(task, config)
         told |= {"files": {"train": train_split.told, "test": test_split.told}}
-        if isinstance(config, SudokuHuggingFace | MazeHuggingFace):
+        if isinstance(config, HuggingFace):
             told |= {"repo": config.repo, "revision": config.revision}
         train = Puzzles(task, train_split.inputs, train_split.labels, config.seed)
         test = Puzzles(task, test_split.inputs, test_split.labels, config.seed)

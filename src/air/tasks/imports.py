@@ -18,9 +18,8 @@ import numpy as np
 from air.files import UserError
 from air.progress import Progress
 from air.tasks.config import Csv, HuggingFace
-from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze
 from air.tasks.sampling import mix
-from air.tasks.sudoku import BLANK, Sudoku
+from air.tasks.task import Task
 
 COLUMNS = ["source", "question", "answer", "rating"]
 BLOCK = 20_000  # rows checked at once
@@ -36,7 +35,7 @@ class Split(NamedTuple):
     told: dict[str, Any]
 
 
-def import_splits(task: Sudoku | Maze, config: Csv | HuggingFace) -> tuple[Split, Split]:
+def import_splits(task: Task, config: Csv | HuggingFace) -> tuple[Split, Split]:
     """The training puzzles (``config.train`` rows, drawn) and the test puzzles (drawn, or all).
 
     Raises:
@@ -76,7 +75,7 @@ def _download(config: HuggingFace, file: str) -> Path:
         ) from None
 
 
-def read_csv(task: Sudoku | Maze, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
+def read_csv(task: Task, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
     """Check all rows of ``path`` and draw ``wanted`` of them (all if None), in the file's order.
 
     Which rows are drawn is a function of (seed, row): those whose keyed hash is least.
@@ -97,10 +96,7 @@ def read_csv(task: Sudoku | Maze, path: Path, wanted: int | None, seed: int, ski
             faults, boards, rated = _parse(task, symbols, block)
             inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
             readable = np.array([not fault for fault in faults])
-            if isinstance(task, Sudoku):
-                found = _check_sudokus(task, inputs[readable], labels[readable])
-            else:
-                found = _check_mazes(task, inputs[readable], labels[readable])
+            found = task.faults(inputs[readable], labels[readable])
             for place, fault in zip(np.flatnonzero(readable), found, strict=True):
                 faults[place] = fault
             for line, fault in zip(lines, faults, strict=True):
@@ -185,18 +181,17 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _symbols(task: Sudoku | Maze) -> np.ndarray:
+def _symbols(task: Task) -> np.ndarray:
     """Token of each byte, uint8 [256]; 0 for bytes that stand for nothing."""
     tokens = np.zeros(256, dtype=np.uint8)
-    for token, symbol in enumerate(task.vocabulary[1:], start=1):
-        tokens[ord(symbol)] = token
-    if isinstance(task, Sudoku):  # a blank is a dot there, and nothing else
-        tokens[ord(" ")], tokens[ord(".")] = 0, BLANK
+    for token, symbol in enumerate(task.csv_symbols):
+        if symbol:
+            tokens[ord(symbol)] = token
     return tokens
 
 
 def _parse(
-    task: Sudoku | Maze, symbols: np.ndarray, block: list[list[str]]
+    task: Task, symbols: np.ndarray, block: list[list[str]]
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(fault or "" per row, boards [B, 2 S] with question and answer side by side, ratings [B])."""
     cells = task.cells
@@ -229,52 +224,3 @@ def _parse(
                 f"{cell % cells + 1}, allowed are {allowed!r}"
             )
     return faults, boards, ratings
-
-
-def _check_sudokus(task: Sudoku, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
-    """A fault or "" per row: the answer must be full, free of conflicts and keep the givens."""
-    n = len(inputs)
-    faults = np.full(n, "", dtype=object)
-    digit = np.uint32(1) << labels.astype(np.uint32)
-    wrong = np.zeros(n, dtype=bool)
-    for label in (task.row, task.column, task.box):
-        grouped = digit[:, np.argsort(label, kind="stable")].reshape(n, task.rows, task.rows)
-        wrong |= (np.bitwise_or.reduce(grouped, axis=2) != (1 << (task.rows + 2)) - 4).any(axis=1)
-    changed = ((inputs != BLANK) & (inputs != labels)).any(axis=1)
-    faults[changed] = "the answer changes a given of the question"
-    faults[wrong] = "the answer is no solution: a row, column or box lacks a digit"
-    faults[(labels == BLANK).any(axis=1)] = "the answer has blank cells"
-    return faults.tolist()
-
-
-def _check_mazes(task: Maze, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
-    """A fault or "" per row: the marked path must be a shortest one, and nothing else changed."""
-    from air.tasks.search import walk
-
-    faults = np.full(len(inputs), "", dtype=object)
-    steps, ways, queue = (np.empty(task.cells, dtype=np.int64) for _ in range(3))
-    length = (labels == PATH).sum(axis=1) + 1
-    for row in range(len(inputs)):
-        if not (inputs[row] == START).sum() == (inputs[row] == GOAL).sum() == 1:
-            continue
-        start, goal = (int(np.argmax(inputs[row] == token)) for token in (START, GOAL))
-        on_path = labels[row] == PATH
-        on_path[[start, goal]] = True
-        walk(on_path, task.rows, start, steps, ways, queue)
-        if steps[goal] != length[row]:
-            faults[row] = "the path in the answer does not lead from start to goal"
-            continue
-        walk(inputs[row] != WALL, task.rows, start, steps, ways, queue)
-        if steps[goal] != length[row]:
-            faults[row] = (
-                f"the path in the answer is not a shortest one: {length[row] + 1} cells, "
-                f"not {steps[goal] + 1}"
-            )
-    changed = inputs != labels
-    moved = (changed & ((inputs != FREE) | (labels != PATH))).any(axis=1)
-    faults[moved] = "the answer changes more than free cells into path cells"
-    faults[(inputs == PATH).any(axis=1)] = "the question has path cells"
-    for token, name in ((START, "start"), (GOAL, "goal")):
-        found = (inputs == token).sum(axis=1)
-        faults[found != 1] = f"the question must have one {name} cell"
-    return faults.tolist()

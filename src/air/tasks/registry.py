@@ -1,20 +1,28 @@
 """The tasks by name, and how a data file becomes puzzles of its task again."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from air.files import UserError, read_tensors
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
+from air.tasks.maze import Maze, MazeData
+from air.tasks.sudoku import Sudoku, SudokuData
 from air.tasks.task import SCHEMA, Puzzles, Task
 
-TASKS: dict[str, type[Sudoku] | type[Maze]] = {"sudoku": Sudoku, "maze": Maze}
+
+class Kind(NamedTuple):
+    """A task as its module gives it."""
+
+    task: type[Task]
+    data: Any  # the type of its ``data`` section: an air.tasks.config.Data, or a union of some
+
+
+TASKS = {kind.task.name: kind for kind in (Kind(Sudoku, SudokuData), Kind(Maze, MazeData))}
 
 
 def build(spec: dict[str, Any]) -> Task:
     """The task that ``spec`` (:meth:`air.tasks.task.Task.spec`) describes."""
     arguments = dict(spec)
-    return TASKS[arguments.pop("name")](**arguments)
+    return TASKS[arguments.pop("name")].task(**arguments)
 
 
 def load_puzzles(path: Path) -> Puzzles:

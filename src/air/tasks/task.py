@@ -34,6 +34,7 @@ class Task(Protocol):
     name: str
     title: str
     vocabulary: tuple[str, ...]  # the symbol of each token; token 0 is PAD
+    csv_symbols: tuple[str, ...]  # the same in CSV files; "" for a token that does not occur there
     rows: int
     columns: int
     mask_token: int  # freeze: a cell is in the mask if it shows this token
@@ -59,6 +60,13 @@ class Task(Protocol):
 
     def traits(self, inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """What the statistics of a data set tell of its puzzles: whole numbers ``[B]`` by name."""
+        ...
+
+    def faults(self, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
+        """What is wrong with each imported puzzle, or "": B sentences.
+
+        Skipped rows are counted by what stands before the first colon.
+        """
         ...
 
     def symmetry_keys(self, boards: np.ndarray) -> np.ndarray:
