@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study smoke test test-slow lint format lock
+.PHONY: study smoke test test-slow lint format docs linkcheck lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
@@ -39,6 +39,15 @@ format: .venv/installed
 	ruff check --fix .
 	ruff format .
 	snakefmt .
+
+# The site. Every warning is an error: a link that leads nowhere, a name that nothing has.
+docs: .venv/installed
+	sphinx-build -W --keep-going -n -q docs docs/_build/html
+	@echo "The site: $(CURDIR)/docs/_build/html/index.html"
+
+# Links to other sites, which needs a network.
+linkcheck: .venv/installed
+	sphinx-build -q -b linkcheck docs docs/_build/linkcheck
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("air needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

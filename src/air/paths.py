@@ -17,6 +17,7 @@ def data(task: str, split: str) -> Path:
 
 
 def statistics(task: str) -> Path:
+    """What is told of a task's puzzles."""
     return Path("data", task, "statistics.json")
 
 
@@ -26,8 +27,10 @@ def run(task: str, variant: str, seed: int) -> Path:
 
 
 def notebook(name: str) -> Path:
+    """A part of the report, as prose and calls."""
     return Path("reports", f"{name}.ipynb")
 
 
 def page(name: str) -> Path:
+    """A notebook, run and rendered."""
     return Path("reports", "html", f"{name}.html")

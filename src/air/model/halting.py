@@ -33,19 +33,19 @@ class Carry:
     z_H: Tensor
     inputs: Tensor
     labels: Tensor
-    steps: Tensor  # segments that the slot's puzzle has run
-    halted: Tensor  # the slot takes a new puzzle at the next step
+    steps: Tensor  #: segments that the slot's puzzle has run
+    halted: Tensor  #: the slot takes a new puzzle at the next step
 
 
 @dataclass
 class Outcome:
     """What a step gives: losses, and per slot [B], before it is refilled, how its puzzle stands."""
 
-    losses: Tensor  # [4], see LOSSES; backward from the first
+    losses: Tensor  #: [4], see LOSSES; backward from the first
     halted: Tensor
     steps: Tensor
-    solved: Tensor  # every supervised cell right (True if there is none)
-    cell_accuracy: Tensor  # share of supervised cells that are right
+    solved: Tensor  #: every supervised cell right (True if there is none)
+    cell_accuracy: Tensor  #: share of supervised cells that are right
     target_q_continue: Tensor
 
 
@@ -105,7 +105,7 @@ def training_step(
         inputs, labels: the puzzles offered to halted slots [B, S].
         min_segments: exploration: segments a slot must run before it may halt [B]; 0 for none.
         slots: what losses are divided by, if this batch is a part of a larger one.
-        gradient: which updates carry one, see :meth:`AIR.segment`.
+        gradient: which updates carry one, see :meth:`~air.model.network.AIR.segment`.
         q_continue: False leaves out the continue logit, its loss and the forward pass for its
             target; a slot then halts when its halt logit is positive.
     """

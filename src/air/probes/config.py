@@ -21,6 +21,8 @@ class ProbeConfig(BaseModel):
 
 
 class RolloutConfig(ProbeConfig):
+    """``probes.rollout`` of a task in params.yaml."""
+
     boards: int = Field(10, gt=0, description="first so many puzzles whose boards are kept")
     depth: int | None = Field(
         None, gt=0, le=256, description="segments up to which accuracy is told; null: max_segments"
@@ -28,12 +30,16 @@ class RolloutConfig(ProbeConfig):
 
 
 class FreezeConfig(ProbeConfig):
+    """``probes.freeze`` of a task in params.yaml."""
+
     later: list[Annotated[int, Field(gt=0)]] = Field(
         [], description="also freeze from the start of these segments on, counted from 0"
     )
 
 
 class AttentionConfig(ProbeConfig):
+    """``probes.attention`` of a task in params.yaml."""
+
     segments: Annotated[list[Index], Field(min_length=1)] = Field(
         [2, 4, 6, 8, 10, 12, 14, 15], description="segments to look at, counted from 0"
     )
@@ -45,6 +51,8 @@ class AttentionConfig(ProbeConfig):
 
 
 class ProbesConfig(BaseModel):
+    """``probes`` of a task in params.yaml."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     rollout: RolloutConfig

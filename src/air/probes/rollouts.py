@@ -63,8 +63,8 @@ def rollout(
     cells equal to the label; ``undecided``, the share of cells that show the task's undecided
     token; ``margin``, the lead of the best token over the second in stablemax probability, on query
     cells. Per sub-step: ``agreement``, the share of cells on which both states show the same token.
-    Per segment and state: ``distance``, |z - z before| / |z before| over the content, from the
-    second segment on; ``exact_by_segment``, the share of boards right in every cell, up to
+    Per segment and state: ``distance``, ``|z - z before| / |z before|`` over the content, from
+    the second segment on; ``exact_by_segment``, the share of boards right in every cell, up to
     ``depth`` segments.
 
     ``undecided_overall`` is the mean of ``undecided`` over sub-steps with a 95 % interval over

@@ -138,6 +138,7 @@ class Study:
         return read_tensors(path, "puzzles")[1]
 
     def statistics(self, task: str) -> dict[str, Any] | None:
+        """statistics.json of a task's data set."""
         path = paths.statistics(task)
         return read_json(path) if path.exists() else None
 

@@ -169,11 +169,11 @@ class MazeGenerated(_Kind, Generated):
 
 
 class MazeCsv(_Kind, Csv):
-    pass
+    """Mazes from two CSV files."""
 
 
 class MazeHuggingFace(_Kind, HuggingFace):
-    pass
+    """Mazes from a data set on Hugging Face."""
 
 
 MazeData = Annotated[MazeGenerated | MazeCsv | MazeHuggingFace, Source]

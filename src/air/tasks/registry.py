@@ -16,6 +16,7 @@ class Kind(NamedTuple):
     data: Any  # the type of its ``data`` section: an air.tasks.config.Data, or a union of some
 
 
+#: Every task by its name.
 TASKS = {kind.task.name: kind for kind in (Kind(Sudoku, SudokuData), Kind(Maze, MazeData))}
 
 
@@ -26,7 +27,7 @@ def build(spec: dict[str, Any]) -> Task:
 
 
 def load_puzzles(path: Path) -> Puzzles:
-    """Read a split written by :meth:`Puzzles.save`; its boards stay in the file until used.
+    """Read a split written by :meth:`.Puzzles.save`; its boards stay in the file until used.
 
     Raises:
         UserError: the file is missing, damaged, of another schema, or its tokens do not fit.

@@ -237,11 +237,11 @@ class SudokuGenerated(_Kind, Generated):
 
 
 class SudokuCsv(_Kind, Csv):
-    pass
+    """Sudokus from two CSV files."""
 
 
 class SudokuHuggingFace(_Kind, HuggingFace):
-    pass
+    """Sudokus from a data set on Hugging Face."""
 
 
 SudokuData = Annotated[SudokuGenerated | SudokuCsv | SudokuHuggingFace, Source]

@@ -31,18 +31,18 @@ class Neighbourhood(NamedTuple):
 class Task(Protocol):
     """What probes, training and reports may ask of a task. They never ask which task it is."""
 
-    name: str
-    title: str
-    vocabulary: tuple[str, ...]  # the symbol of each token; token 0 is PAD
-    csv_symbols: tuple[str, ...]  # the same in CSV files; "" for a token that does not occur there
-    rows: int
-    columns: int
-    mask_token: int  # freeze: a cell is in the mask if it shows this token
-    undecided_token: int  # rollouts: a cell is undecided if it shows this token
-    neighbourhoods: dict[str, Neighbourhood]  # attention: the first one is the claims'
-    peers: np.ndarray  # [cells, cells]: j could conflict with i; i itself is not its peer
-    violation_reach: np.ndarray  # [cells, cells]: attention of i on j counts as on a violation
-    members: int  # size of a puzzle's augmentation group, the original included
+    name: str  #: in params.yaml, commands and paths
+    title: str  #: in the report
+    vocabulary: tuple[str, ...]  #: the symbol of each token; token 0 is PAD
+    csv_symbols: tuple[str, ...]  #: the same in CSV files; "" for a token that does not occur there
+    rows: int  #: of a board
+    columns: int  #: of a board
+    mask_token: int  #: a cell that shows it is in the mask of a freeze
+    undecided_token: int  #: a cell that shows it is undecided in a rollout
+    neighbourhoods: dict[str, Neighbourhood]  #: of attention; the first one is the claims'
+    peers: np.ndarray  #: [cells, cells], j could conflict with i; i itself is not its peer
+    violation_reach: np.ndarray  #: [cells, cells], attention of i on j counts as on a violation
+    members: int  #: size of a puzzle's augmentation group, the original included
 
     @property
     def cells(self) -> int:
@@ -132,6 +132,7 @@ class Puzzles:
         return digest.hexdigest()
 
     def save(self, path: Path, split: str) -> None:
+        """Write them, and in the header all that a reader needs to know of their task."""
         header = {
             "kind": "puzzles",
             "schema": SCHEMA,
