@@ -1,6 +1,7 @@
 """Arrows between the packages run one way, and code that needs torch is asked for late."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,20 @@ def modules_after(statement: str) -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return set(ended.stdout.split())
+
+
+def test_a_copy_of_the_project_runs_its_own_code(tmp_path: Path) -> None:
+    """As DVC's experiments in folders of their own, which all use one installed command."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "src/air", ignore=ignore)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    cli = tmp_path / "src/air/cli.py"
+    cli.write_text(cli.read_text(encoding="utf-8").replace("params.yaml is valid", "the copy's"))
+    code = "from air.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "check"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ended.stdout.startswith("the copy's"), ended.stderr
 
 
 def test_checking_parameters_needs_no_torch() -> None:

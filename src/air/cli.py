@@ -45,6 +45,7 @@ Seed = Annotated[int, typer.Option(help="which training run", min=0, max=2**63 -
 
 def main() -> None:
     """Run a command; what a user can mend ends in one sentence and exit code 2."""
+    _run_the_code_of_this_folder()
     try:
         app()
     except UserError as error:
@@ -56,6 +57,20 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that cannot be written
         print(f"air: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
+
+
+def _run_the_code_of_this_folder() -> None:
+    """Start anew with the code of the folder we are in, if it is another copy of the project.
+
+    DVC runs an experiment in a folder of its own (`--temp`, `--queue`) and hashes the code there,
+    while what is installed is the code of the main folder, which may have changed since.
+    """
+    here, before = Path("src").resolve(), os.environ.get("PYTHONPATH", "")
+    is_other = (here / "air/cli.py").is_file() and here != Path(__file__).resolve().parents[1]
+    if is_other and str(here) not in before.split(os.pathsep):  # asked for once: never in a circle
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), before]))
+        again = "from air.cli import main; main()"
+        os.execv(sys.executable, [sys.executable, "-c", again, *sys.argv[1:]])
 
 
 @app.command(epilog="Example: air check")
