@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from air.reporting.captions import CAPTIONS
 from tests.pipeline import call, dvc_stages, environment, scratch
@@ -207,27 +210,69 @@ def test_one_tasks_change_runs_its_chain_alone(
     assert "results/sudoku" not in diff
 
 
+@pytest.fixture(scope="module")
+def shared(
+    request: pytest.FixtureRequest, finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """``finished``, committed and pushed to a remote: a folder, or an S3 server on this machine."""
+    folder = tmp_path_factory.mktemp("source") / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as opened:
+        if request.param == "folder":
+            storage = str(tmp_path_factory.mktemp("remote"))
+            run(folder, "dvc", "remote", "add", "--default", "storage", storage)
+        else:
+            address = opened.enter_context(s3_server())
+            run(folder, "dvc", "remote", "add", "--default", "storage", "s3://bucket/study")
+            run(folder, "dvc", "remote", "modify", "storage", "endpointurl", address)
+            for key, value in (("access_key_id", "known"), ("secret_access_key", "secret")):
+                run(folder, "dvc", "remote", "modify", "--local", "storage", key, value)
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        run(folder, "dvc", "push", "--run-cache")
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
+        subprocess.run([*git, "commit", "-q", "-m", "results"], cwd=folder, check=True)
+        # credentials have stayed in .dvc/config.local; a clone has its own, here in the environment
+        assert subprocess.run(["git", "grep", "secret_access", ".dvc"], cwd=folder).returncode
+        patch.setenv("AWS_ACCESS_KEY_ID", "known")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield folder
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The address of a server that speaks S3 and has one bucket."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("shared", "engine"),
+    [("folder", "dvc"), ("s3", "dvc"), ("s3", "snakemake")],
+    indirect=["shared"],
+)
 def test_a_clone_with_a_remote_trains_nothing(
-    finished: Path, tmp_path_factory: pytest.TempPathFactory
+    finished: Path, shared: Path, engine: str, tmp_path: Path
 ) -> None:
-    source = tmp_path_factory.mktemp("source") / "study"
-    shutil.copytree(finished, source, symlinks=True)
-    remote = tmp_path_factory.mktemp("remote")
-    run(source, "dvc", "remote", "add", "--default", "storage", str(remote))
-    run(source, "dvc", "push", "--run-cache")
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run([*git, "add", "-A"], cwd=source, check=True)
-    subprocess.run([*git, "commit", "-q", "-m", "results"], cwd=source, check=True)
-    clone = tmp_path_factory.mktemp("clone") / "study"
-    subprocess.run(["git", "clone", "-q", str(source), str(clone)], check=True)
+    clone = tmp_path / "study"
+    subprocess.run(["git", "clone", "-q", str(shared), str(clone)], check=True)
     assert not (clone / "data").exists()
-    run(clone, *SNAKEMAKE)
+    if engine == "snakemake":
+        run(clone, *SNAKEMAKE)
+        # no stage ran a command: what `air` says while it works stands in no log
+        logs = (clone / "logs").rglob("*.log")
+        assert [path.name for path in logs if "seed 0" in path.read_text()] == []
+    else:
+        run(clone, "dvc", "pull", "--run-cache")
+        assert "Running stage" not in run(clone, "dvc", "repro")
     assert results(clone) == results(finished)
     assert (clone / "reports/html/index.html").is_file()
-    # no stage ran a command: what `air` says while it works stands in no log
-    assert [
-        path.name for path in (clone / "logs").rglob("*.log") if "seed 0" in path.read_text()
-    ] == []
     assert "up to date" in run(clone, "dvc", "status")
 
 
