@@ -37,7 +37,10 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 smartquotes = False  # -- is an option as often as a dash

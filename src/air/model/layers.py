@@ -1,4 +1,4 @@
-"""The Transformer block of AIR: post-norm, RoPE, SwiGLU, no biases, no norm gains.
+"""The Transformer block of AIR: post-norm, RoPE, SwiGLU, no biases, no norm gains::
 
     h = rms(h + attention(h));   h = rms(h + swiglu(h))
 

@@ -1,4 +1,4 @@
-"""AIR: two states, one network, and the recurrence that everything walks.
+"""AIR: two states, one network, and the recurrence that everything walks::
 
     L-update:  z_L <- f(z_L + z_H + n_L x)        H-update:  z_H <- f(z_H + z_L + n_H x)
 

@@ -2,7 +2,7 @@
 
 At an L-update and an H-update (the paper: the first ones) of chosen segments, in every layer, each
 head's attention is restricted to the content cells and renormalised; masses and entropies are taken
-per head and averaged over heads. Per query cell, three contrasts:
+per head and averaged over heads. Per query cell, three contrasts::
 
     d_<neighbourhood> = (mass_L - mass_H) / divisor      (Sudoku: nbr; Maze: nbr4, nbr8, win5)
     d_ent = entropy_H - entropy_L                         (entropies divided by log of the cells)
