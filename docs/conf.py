@@ -54,6 +54,7 @@ autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 # Other packages' names: where they are explained is not known without a network.
 OTHERS = "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|threading|torch"
+linkcheck_ignore = [f"{PAGES}/"]  # the site's own pages
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*")]
 
 PACKAGES = {
@@ -121,7 +122,7 @@ class LinksToTheRepository(SphinxTransform):
                 parts = target.relative_to(ROOT / "src").with_suffix("").parts
                 module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
                 link = addnodes.pending_xref("", *node.children, reftarget=module)
-                link.update_basic_atts({"refdomain": "py", "reftype": "mod", "refexplicit": True})
+                link["refdomain"], link["reftype"], link["refexplicit"] = "py", "mod", True
                 node.replace_self(link)
             elif target.is_relative_to(ROOT / PAGES) and (target / "index.html").is_file():
                 place = f"{target.relative_to(ROOT)}/index.html"
