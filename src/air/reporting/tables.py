@@ -263,7 +263,7 @@ def cost(study: Study) -> Shown:
         return missing("Snakemake has measured no job yet (`dvc repro` measures none).")
     ran, restored = jobs[~jobs["restored"]], jobs[jobs["restored"]]
     rows = []
-    for stage in STAGES:
+    for stage in (*STAGES, *sorted(set(jobs["stage"]) - set(STAGES))):
         for task, title in (*study.tasks.items(), ("", "")):
             found, others = (
                 which[(which["stage"] == stage) & (which["task"] == task)]
