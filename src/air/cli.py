@@ -126,8 +126,8 @@ def import_checkpoint(
     from air.checkpoint import save_model
     from air.published import import_checkpoint as read
 
-    target = output or path.with_name("model.safetensors")
-    if target.resolve() == path.resolve():
+    target = output or path.parent / "model.safetensors"
+    if os.path.realpath(target) == os.path.realpath(path):
         raise UserError(f"{target}: is the checkpoint itself; name another --output")
     model, origin = read(path, variant, cells)
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
@@ -163,7 +163,6 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     from air.checkpoint import save_model
     from air.devices import compiles, prepare
     from air.params import load_params
-    from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
     from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
@@ -175,7 +174,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     chosen = _variant(variant)
     label = f"train {task} {variant} seed {seed}"
     path = paths.data(task, "train")
-    puzzles = load_puzzles(path)
+    puzzles = _puzzles(path, task)
     read = _identity(puzzles)
     if config.validation >= len(puzzles):
         raise UserError(
@@ -366,6 +365,15 @@ def _variant(name: str) -> Any:
         raise UserError(str(error)) from None
 
 
+def _puzzles(path: Path, task: str) -> "Puzzles":
+    from air.tasks.registry import load_puzzles
+
+    puzzles = load_puzzles(path)
+    if puzzles.task.name != task:
+        raise UserError(f"{path}: holds puzzles of {puzzles.task.name}; run air data {task}")
+    return puzzles
+
+
 def _identity(puzzles: "Puzzles") -> dict[str, Any]:
     """What tells a data set from any other; its boards are read anew."""
     return {"task": puzzles.task.spec(), "seed": puzzles.seed, "sha256": puzzles.sha256}
@@ -391,12 +399,11 @@ def _measure(
     from air.devices import prepare
     from air.params import load_params
     from air.probes import OutOfRange
-    from air.tasks.registry import load_puzzles
 
     _variant(variant)
     all_params = load_params()
     data_path = paths.data(task, "test")
-    puzzles = load_puzzles(data_path)
+    puzzles = _puzzles(data_path, task)
     read = _identity(puzzles)
     folder = paths.run(task, variant, seed)
     free(*(folder / name for name in (output, beside) if name))

@@ -55,6 +55,8 @@ def reading(
         faults: what libraries raise at a file that is not.
         absent, mend: what to do about a file that is missing or damaged.
     """
+    if "\0" in str(path):
+        raise UserError(f"{path}: no file has such a name; {absent}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe or a device may never end
             raise UserError(f"{path}: cannot be read (it is no file); {mend}")
@@ -101,9 +103,11 @@ def _adapter(form: Any) -> TypeAdapter[Any]:
 
 
 def short(value: Any) -> str:
-    """A value as a message quotes it: nested lists that YAML's aliases fold could fill memory."""
+    """A value as a message quotes it: lists within lists, by aliases, could fill the memory."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxstring = 2, 4, 60
     try:
-        return reprlib.repr(value)
+        return brief.repr(value)
     except ValueError:  # a whole number of more digits than Python writes
         return "so long a number"
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,7 +43,10 @@ _NAMES = (
 
 
 # What torch.load raises at a file that it did not write, beside an UnpicklingError.
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
+DAMAGED = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, struct.error,
+)  # fmt: skip
 
 
 def our_name(theirs: str) -> str:
