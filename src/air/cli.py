@@ -207,10 +207,10 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     steps = config.total_steps(len(puzzles) - config.validation)
     calls = steps * section.model.updates_per_segment * (2 if config.q_continue else 1)  # of f
     ranks = Ranks.join(device)
-    keys = ranks.gather(torch.tensor([int(key[:15], 16)], device=device))
-    if keys.unique().numel() > 1:  # one process has read other puzzles than another
-        raise _overwritten(path)
     try:
+        keys = ranks.gather(torch.tensor([int(key[:15], 16)], device=device))
+        if keys.unique().numel() > 1:  # one process has read other puzzles than another
+            raise _overwritten(path)
         model, rows = fit(
             run,
             puzzles,
@@ -423,9 +423,7 @@ def _measure(
     device = prepare(all_params.compute)
     try:
         found, more = call(model, puzzles, all_params, device)
-    except (
-        OutOfRange
-    ) as error:  # a model of other sizes than params.yaml's, such as an imported one
+    except OutOfRange as error:  # a model of other sizes than params.yaml's, maybe imported
         raise UserError(f"{path}: {error}; change it in params.yaml") from None
     if _identity(puzzles) != read:
         raise _overwritten(data_path)

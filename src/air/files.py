@@ -7,7 +7,6 @@ crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
 import json
 import math
 import os
-import re
 import reprlib
 import stat
 import zlib
@@ -37,7 +36,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        line = re.sub(r"\s*[\r\n]+\s*", " ", message)
+        line = " ".join(part.strip() for part in message.splitlines())
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 3 :]}"
