@@ -52,10 +52,10 @@ add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
-# Other packages' names: where they are explained is not known without a network.
-OTHERS = "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|threading|torch"
 linkcheck_ignore = [f"{PAGES}/"]  # the site's own pages
-nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*")]
+# Other packages' names, whose place is not known without a network, and private ones have no entry.
+OTHERS = "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|threading|torch"
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|air\..*\._\w+")]
 
 PACKAGES = {
     "model": "what is AIR",

@@ -40,3 +40,13 @@ def mazes() -> tuple[Puzzles, Puzzles]:
         source="generate", size=5, walls=0.35, min_path=5, train=40, test=20, augmentations=8
     )
     return make(config)[:2]
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with every kind of file that the program reads (see ``tests/study.py``): to copy."""
+    from tests.study import make_small  # late: few tests need what it imports
+
+    folder = tmp_path_factory.mktemp("small")
+    make_small(folder)
+    return folder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.published import fill, model_config
+from air.published import model_config, translated
 
 FOLDER = Path(os.environ.get("AIR_GOLDEN", Path(__file__).parent / "golden"))
 
@@ -41,6 +41,6 @@ def build(path: Path) -> tuple[AIR, dict[str, Tensor], dict[str, str]]:
         given = {name: tensor for name, tensor in given.items() if not name.startswith("f_level.")}
     config = model_config(theirs, given)
     model = AIR(config, variant, theirs["vocab_size"], theirs["seq_len"], "float64")
-    fill(model, given, path)
+    model.load_state_dict(translated(model, given, path))
     shared = {name: t for name, t in common.items() if name.startswith(("batch/", "halting/step"))}
     return model, {**shared, **tensors}, metadata

@@ -1,23 +1,28 @@
-"""A study that was never run: files of the true form in the place of every run's results."""
+"""Studies that were never run: files of the true form in the place of every run's results."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from typer.testing import CliRunner
 
 from air import paths, probes
-from air.files import write_arrays, write_json
+from air.checkpoint import save_model
+from air.cli import app
+from air.files import write_arrays, write_json, write_text
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.params import Params
+from air.params import Params, load_params
 from air.probes.decoding import CPU
 from air.tasks.datasets import make
 from air.tasks.registry import TASKS
 from air.training.evaluate import evaluate
-from tests.pipeline import call
+from tests.conftest import ROOT
 
 
 def make_up(folder: Path, params: Params) -> None:
@@ -27,7 +32,8 @@ def make_up(folder: Path, params: Params) -> None:
     evaluated and probed on a few puzzles; its files stand for those of all runs, with accuracies
     drawn at random.
     """
-    assert call(folder, "air", "check").returncode == 0
+    with contextlib.chdir(folder):
+        assert CliRunner().invoke(app, ["check"]).exit_code == 0
     random = np.random.default_rng(0)
     for task in TASKS:
         section: Any = params.task(task)
@@ -86,3 +92,44 @@ def forget(folder: Path, task: str, variant: str, seed: int) -> None:
 def verdicts(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / paths.CLAIMS).read_text(encoding="utf-8"))
     return found
+
+
+def make_small(folder: Path) -> None:
+    """A study of the smoke preset with every kind of file that the program reads."""
+    (folder / "reports").mkdir()
+    for file in (ROOT / "reports").iterdir():
+        if file.suffix in (".yaml", ".ipynb"):
+            shutil.copyfile(file, folder / "reports" / file.name)
+    csv = (
+        "  data:\n    source: csv\n    train_path: imported/puzzles.csv\n    test_path: none.csv\n"
+    )
+    csv += "    size: 5\n    train: 1\n    test: null\n"
+    text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    make_up(folder, load_params(folder / "params.yaml"))
+    # the mazes are to be imported from now on
+    before, maze = text.split("\nmaze:\n")
+    _, after = maze.split("  model:\n", 1)
+    text = f"{before}\nmaze:\n{csv}  model:\n{after}"
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    with contextlib.chdir(folder):
+        config = ModelConfig(
+            layers=2, hidden_size=16, heads=2, inner_multiple=8, positions="both", max_segments=8
+        )
+        model = AIR(config, Variant.parse("Lx_H"), vocabulary=6, cells=16)
+        path = paths.run("sudoku", "Lx_H", 0) / "model.safetensors"
+        save_model(model, path, {"task": "sudoku", "seed": 0})
+        log = paths.BENCHMARKS / "train/sudoku/Lx_H/0.tsv"
+        write_text(log, "s\th:m:s\tmax_rss\n12.5\t0:00:12\t99.5\n")
+        write_text(Path("imported/puzzles.csv"), "source,question,answer,rating\n")
+        write_text(Path("imported/all_config.yaml"), "arch: {name: hrm.Lx_H}\n")
+        torch.save({"lm_head.weight": torch.zeros(1)}, "imported/step_1")
+        # pages of one thing, since others draw for seconds before they come to it
+        text = Path("reports/rollouts.ipynb").read_text(encoding="utf-8")
+        for name, draw in (("boards", "rollout_boards"), ("maps", "attention_map")):
+            notebook = json.loads(text)
+            cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"][:2]
+            cells[0]["source"] = "from air.reporting import boards, study"
+            cells[1]["source"] = f"boards.{draw}(study.Study.load(), 'sudoku')"
+            write_json(paths.notebook(name), notebook | {"cells": cells})
+        assert CliRunner().invoke(app, ["claims"]).exit_code == 0

@@ -3,14 +3,29 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from air.files import UserError, read_tensors, write_tensors
+from air.files import AGAIN, UserError, checked, read_tensors, write_tensors
 from air.model.config import ModelConfig
-from air.model.network import AIR
+from air.model.network import AIR, Precision
 from air.model.variants import Variant
 
 SCHEMA = 1
+
+
+class Header(BaseModel):
+    """What the header of a model file must say."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: ModelConfig
+    variant: str
+    vocabulary: int = Field(gt=1, le=256)
+    cells: int = Field(gt=0, le=65_536)  # as many as `air import-checkpoint` takes
+    precision: Precision
+    origin: dict[str, Any] = {}
 
 
 def save_model(model: AIR, path: Path, origin: dict[str, Any]) -> None:
@@ -41,20 +56,19 @@ def load_model(path: Path) -> AIR:
     Raises:
         UserError: not a model file, of another schema, or its tensors are not the model's.
     """
-    tensors, header = read_tensors(path, "model")
-    if header.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
+    tensors, content = read_tensors(path, "model")
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{path}: schema {content.get('schema')}, but this version reads {SCHEMA}")
+    header: Header = checked(Header, content, path)
+    sizes = header.vocabulary, header.cells, header.precision
     try:
-        model = AIR(
-            ModelConfig(**header["model"]),
-            Variant.parse(header["variant"]),
-            header["vocabulary"],
-            header["cells"],
-            header["precision"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if header.model.layers > len(tensors):  # to count them takes long, if they are many
+            raise ValueError(f"{header.model.layers} layers")
+        variant = Variant.parse(header.variant)
+        with torch.device("meta"):  # sizes first: a wrong one must not fill the memory
+            expected = AIR(header.model, variant, *sizes).state_dict()
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{path}: its header does not describe a model ({error})") from None
-    expected = model.state_dict()
     if set(expected) != set(tensors):
         names = ", ".join(sorted(set(expected) ^ set(tensors)))
         raise UserError(f"{path}: these tensors are missing or surplus: {names}")
@@ -64,6 +78,9 @@ def load_model(path: Path) -> AIR:
                 f"{path}: {name} has shape {tensor.shape}, but the model's is "
                 f"{tuple(expected[name].shape)}"
             )
+        if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} holds what are no finite numbers; {AGAIN}")
+    model = AIR(header.model, variant, *sizes)
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
-    model.origin = header.get("origin", {})
+    model.origin = header.origin
     return model.eval()

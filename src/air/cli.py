@@ -1,5 +1,6 @@
 """The ``air`` command: parse, call, write. One command per stage of the study, run in its root."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from air import paths
-from air.files import UserError, write_arrays, write_json, write_text
+from air.files import UserError, free, write_arrays, write_json, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from air.model.network import AIR
     from air.params import Params
     from air.tasks.task import Puzzles
+
+ClickException: Any = typer.BadParameter.__mro__[2]  # of typer's own click, by no other name
 
 app = typer.Typer(
     help="The stages of the AIR study, one command each. `snakemake --cores all` or `dvc repro` "
@@ -43,20 +46,32 @@ VariantName = Annotated[
 Seed = Annotated[int, typer.Option(help="which training run", min=0, max=2**63 - 1)]
 
 
+# Of what the system says of a file to be written, what a user can mend: something is in its way.
+IN_THE_WAY = {
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
+    errno.ENOTDIR, errno.EPERM,
+}  # fmt: skip
+
+
 def main() -> None:
     """Run a command; what a user can mend ends in one sentence and exit code 2."""
     _run_the_code_of_this_folder()
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except UserError as error:
         print(f"air: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ClickException as error:  # arguments that are none
+        said = UserError(error.format_message().replace("Value error, ", "").rstrip("."))
+        print(f"air: {said}; see --help", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"air: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        name = error.filename2 or error.filename or "cannot write"
+        print(f"air: {UserError(f'{name}: {error.strerror}')}", file=sys.stderr)
+        sys.exit(2 if error.errno in IN_THE_WAY else 1)
 
 
 def _run_the_code_of_this_folder() -> None:
@@ -138,8 +153,8 @@ def import_checkpoint(
     from air.checkpoint import save_model
     from air.published import import_checkpoint as read
 
-    target = output or path.with_name("model.safetensors")
-    if target.resolve() == path.resolve():
+    target = output or path.parent / "model.safetensors"
+    if os.path.realpath(target) == os.path.realpath(path):
         raise UserError(f"{target}: is the checkpoint itself; name another --output")
     model, origin = read(path, variant, cells)
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
@@ -157,6 +172,7 @@ def data(task: Task) -> None:
     from air.tasks.datasets import make
 
     all_params = load_params()
+    free(paths.data(task, "train"), paths.data(task, "test"), paths.statistics(task))
     train_set, test_set, statistics = make(all_params.task(task).data, all_params.compute.threads)
     train_set.save(paths.data(task, "train"), "train")
     test_set.save(paths.data(task, "test"), "test")
@@ -169,10 +185,11 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
+    import torch
+
     from air.checkpoint import save_model
     from air.devices import compiles, prepare
     from air.params import load_params
-    from air.tasks.registry import load_puzzles
     from air.training.loop import Diverged, Run, Stopped, format_rows
     from air.training.loop import train as fit
     from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
@@ -184,14 +201,15 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     chosen = _variant(variant)
     label = f"train {task} {variant} seed {seed}"
     path = paths.data(task, "train")
-    puzzles = load_puzzles(path)
+    puzzles = _puzzles(path, task)
+    read = _identity(puzzles)
     if config.validation >= len(puzzles):
         raise UserError(
             f"params.yaml: {task}.train.validation: {config.validation} groups held out leave none "
             f"of the {len(puzzles)} to train on"
         )
     out = paths.run(task, variant, seed)
-    out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
+    free(out / "training.csv", out / "model.safetensors")
     if config.processes > 1 and not launched():
         prepare(compute, config.processes)
         status, message = launch(config.processes, sys.argv[1:])
@@ -199,6 +217,7 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             print(f"air: {label}: {message}", file=sys.stderr)
         sys.exit(status)
     device = prepare(compute)
+    out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
     run = Run(section.model, chosen, config, compute.precision, seed)
     identity = {
         "model": section.model.model_dump(),
@@ -208,12 +227,17 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         "compute": compute.model_dump(),
         "device": device.type,
         "code": code_digest(),
+        "puzzles": read,
     }
-    folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{run_key(identity, path)}"
+    key = run_key(identity)
+    folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{key}"
     steps = config.total_steps(len(puzzles) - config.validation)
     calls = steps * section.model.updates_per_segment * (2 if config.q_continue else 1)  # of f
     ranks = Ranks.join(device)
     try:
+        keys = ranks.gather(torch.tensor([int(key[:15], 16)], device=device))
+        if keys.unique().numel() > 1:  # one process has read other puzzles than another
+            raise _overwritten(path)
         model, rows = fit(
             run,
             puzzles,
@@ -234,6 +258,9 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             print(f"air: {label}: {error}", file=sys.stderr)
         sys.exit(130)
     if ranks.rank == 0:
+        if _identity(puzzles) != read:
+            RunState(folder).remove()
+            raise _overwritten(path)
         origin = {"task": task, "seed": seed, "train": identity["train"]}
         write_text(out / "training.csv", format_rows(rows))
         save_model(model, out / "model.safetensors", origin)
@@ -258,10 +285,9 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         found = measure(model, chosen, config.batch_size, device, label, segments, compiled)
         solved = enumerate(found["exact_accuracy_by_segment"], start=1)
         rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
-        write_text(paths.run(task, variant, seed) / "depth.csv", "\n".join(rows) + "\n")
-        return found
+        return found, "\n".join(rows) + "\n"
 
-    _measure(task, variant, seed, "evaluation.json", call)
+    _measure(task, variant, seed, "evaluation.json", "depth.csv", call)
 
 
 @app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
@@ -280,10 +306,9 @@ def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
             config.depth,
             f"rollout {task} {variant} seed {seed}",
         )
-        write_arrays(paths.run(task, variant, seed) / "rollout.npz", result.boards)
-        return result.measures
+        return result.measures, result.boards
 
-    _measure(task, variant, seed, "rollout.json", call)
+    _measure(task, variant, seed, "rollout.json", "rollout.npz", call)
 
 
 @app.command(epilog="Example: air freeze maze Lx_H --seed 0")
@@ -295,9 +320,9 @@ def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         config = p.task(task).probes.freeze
         label = f"freeze {task} {variant} seed {seed}"
         chosen = puzzles.first(config.puzzles)
-        return probe(model, chosen, config.memory_gib, device, config.later, label)
+        return probe(model, chosen, config.memory_gib, device, config.later, label), None
 
-    _measure(task, variant, seed, "freeze.json", call)
+    _measure(task, variant, seed, "freeze.json", None, call)
 
 
 @app.command(epilog="Example: air attention sudoku Lx_H --seed 0")
@@ -315,10 +340,9 @@ def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         result = probe(
             model, chosen, config.segments, config.memory_gib, device, updates, config.maps, label
         )
-        write_arrays(paths.run(task, variant, seed) / "attention.npz", result.maps)
-        return result.measures
+        return result.measures, result.maps
 
-    _measure(task, variant, seed, "attention.json", call)
+    _measure(task, variant, seed, "attention.json", "attention.npz", call)
 
 
 @app.command(epilog="Example: air claims")
@@ -341,6 +365,8 @@ def report(
     from air.reporting.pages import render
 
     notebook = notebook.removesuffix(".ipynb")
+    if Path(notebook).name != notebook or notebook.startswith("."):
+        raise UserError(f"{notebook!r} is no notebook's name: give it without a folder")
     render(paths.notebook(notebook), paths.page(notebook))
     print(f"{paths.page(notebook)} written")
 
@@ -366,23 +392,48 @@ def _variant(name: str) -> Any:
         raise UserError(str(error)) from None
 
 
+def _puzzles(path: Path, task: str) -> "Puzzles":
+    from air.tasks.registry import load_puzzles
+
+    puzzles = load_puzzles(path)
+    if puzzles.task.name != task:
+        raise UserError(f"{path}: holds puzzles of {puzzles.task.name}; run air data {task}")
+    return puzzles
+
+
+def _identity(puzzles: "Puzzles") -> dict[str, Any]:
+    """What tells a data set from any other; its boards are read anew."""
+    return {"task": puzzles.task.spec(), "seed": puzzles.seed, "sha256": puzzles.sha256}
+
+
+def _overwritten(path: Path) -> UserError:
+    return UserError(f"{path}: was written over while it was in use; nothing is kept, run again")
+
+
 def _measure(
     task: str,
     variant: str,
     seed: int,
     output: str,
-    call: "Callable[[AIR, Puzzles, Params, torch.device], Any]",
+    beside: str | None,
+    call: "Callable[[AIR, Puzzles, Params, torch.device], tuple[Any, Any]]",
 ) -> None:
-    """Load a run's model and its test puzzles, measure, write ``output`` into the run's folder."""
+    """Load a run's model and its test puzzles, measure, write what comes of it.
+
+    ``call`` gives what goes into ``output`` and into ``beside``, both in the run's folder.
+    """
     from air.checkpoint import load_model
     from air.devices import prepare
     from air.params import load_params
-    from air.tasks.registry import load_puzzles
+    from air.probes import OutOfRange
 
     _variant(variant)
     all_params = load_params()
-    puzzles = load_puzzles(paths.data(task, "test"))
+    data_path = paths.data(task, "test")
+    puzzles = _puzzles(data_path, task)
+    read = _identity(puzzles)
     folder = paths.run(task, variant, seed)
+    free(*(folder / name for name in (output, beside) if name))
     path = folder / "model.safetensors"
     model = load_model(path)
     is_of = (model.origin.get("task"), model.variant.name, model.origin.get("seed"))
@@ -394,10 +445,20 @@ def _measure(
     if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
         raise UserError(
             f"{path}: trained on boards of {model.cells} cells, but "
-            f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; train it again"
+            f"{data_path} holds boards of {puzzles.task.cells}; train it again"
         )
     device = prepare(all_params.compute)
-    write_json(folder / output, call(model, puzzles, all_params, device))
+    try:
+        found, more = call(model, puzzles, all_params, device)
+    except OutOfRange as error:  # a model of other sizes than params.yaml's, maybe imported
+        raise UserError(f"{path}: {error}; change it in params.yaml") from None
+    if _identity(puzzles) != read:
+        raise _overwritten(data_path)
+    if isinstance(more, str):
+        write_text(folder / str(beside), more)
+    elif more is not None:
+        write_arrays(folder / str(beside), more)
+    write_json(folder / output, found)
 
 
 if __name__ == "__main__":

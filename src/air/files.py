@@ -5,28 +5,116 @@ crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
 """
 
 import json
+import math
 import os
+import reprlib
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 Arrays = Mapping[str, np.ndarray]
+AGAIN = "delete it and run again"
+STAGE = "run the stage that makes it"
+MOST_BYTES = 2**30  # of the arrays of one .npz file, unpacked
+LONGEST = 1000  # characters of a message
 
 
 class UserError(Exception):
-    """Something a user can mend: one sentence that names the file, row or key. Exit code 2."""
+    """Something a user can mend: one sentence that names the file, row or key. Exit code 2.
+
+    It is one line of bounded length whatever it quotes: a name, a value, a library's complaint.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(part.strip() for part in message.splitlines())
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 3 :]}"
+        super().__init__(line)
+
+
+@contextmanager
+def reading(
+    path: Path, kind: str, *faults: type[Exception], absent: str = STAGE, mend: str = AGAIN
+) -> Iterator[None]:
+    """Say in one sentence what is wrong with the file that the block reads.
+
+    Args:
+        kind: what it must be, such as "a JSON file".
+        faults: what libraries raise at a file that is not.
+        absent, mend: what to do about a file that is missing or damaged.
+    """
+    if "\0" in str(path):
+        raise UserError(f"{path}: no file has such a name; {absent}")
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe or a device may never end
+            raise UserError(f"{path}: cannot be read (it is no file); {mend}")
+        yield
+    except FileNotFoundError:
+        what = "there is no such file"
+        if path.is_symlink():
+            what = "is a link to a file that is not there"
+        raise UserError(f"{path}: {what}; {absent}") from None
+    except faults as error:
+        raise UserError(f"{path}: not {kind} ({error}); {mend}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def there(path: Path) -> bool:
+    """Whether anything has this name, be it a broken link: what is there can be damaged."""
+    return os.path.lexists(path)
+
+
+def checked(form: Any, content: Any, path: Path, mend: str = AGAIN) -> Any:
+    """``content`` of ``path``, which must have the form of a type that pydantic knows.
+
+    Raises:
+        UserError: names the first key that is wrong, and what would be right.
+    """
+    try:
+        return _adapter(form).validate_python(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        said = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "missing":
+            said = "this key is missing"
+        elif fault["type"] != "value_error":
+            said += f", not {short(fault['input'])}"
+        said = said[0].lower() + said[1:]
+        raise UserError(f"{path}: {f'{where}: ' if where else ''}{said}; {mend}") from None
+
+
+@cache
+def _adapter(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form)
+
+
+def short(value: Any) -> str:
+    """A value as a message quotes it: lists within lists, by aliases, could fill the memory."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxstring = 2, 4, 60
+    try:
+        return brief.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "so long a number"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
+    free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,6 +122,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def free(*targets: Path) -> None:
+    """Raise a UserError if a folder lies where one of these files is to be written."""
+    for path in targets:
+        if path.is_dir():
+            raise UserError(f"{path}: a folder lies where this file belongs; move it away")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,18 +148,42 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, form: Any = None) -> Any:
+    """The content of a JSON file, held against ``form`` (see :func:`checked`) if there is one.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, no JSON, or of another form.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}); delete it and run again") from None
+    with reading(path, "a JSON file", ValueError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    if form is not None:
+        checked(form, content, path)
+    return content
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def read_yaml(path: Path, absent: str, mend: str = "mend it") -> Any:
+    """The content of a YAML 1.2 file. No tag of it makes anything but plain values.
+
+    Raises:
+        UserError: the file is missing or no YAML; the message says at which line.
+    """
+    # late: training needs no YAML
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    # beyond YAMLError: what comes of a number, date or directive that is none, and of depth
+    odd = (ValueError, TypeError, AttributeError, LookupError, AssertionError, RecursionError)
+    with reading(path, "a YAML file", YAMLError, *odd, absent=absent, mend=mend):
+        text = path.read_text(encoding="utf-8")
+        try:
+            return YAML(typ="safe", pure=True).load(text)
+        except MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
 
 
 def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> None:
@@ -86,24 +205,21 @@ def read_tensors(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote; ``kind`` must be the header's ``kind``.
 
-    ``mapped`` tensors are read-only views into the file, fetched as they are used.
+    ``mapped`` tensors (uint8) are read-only views into the file, fetched as they are used. A file
+    that takes its name does not change them; one that is written over in place does.
 
     Raises:
         UserError: the file is missing, truncated, or is not a file of that kind.
     """
-    try:
+    faults = (SafetensorError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+    with reading(path, "a readable safetensors file", *faults):
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("air", "{}"))
-            names = list(file.keys())
-            tensors = {} if mapped else {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
+            names = [] if mapped else list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
         if mapped:
-            tensors = _map_tensors(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a readable safetensors file ({error}); delete it and run again"
-        ) from None
+            tensors, metadata = _map_tensors(path)
+        header = json.loads(metadata.get("air", "{}"))
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     return tensors, header
@@ -121,27 +237,46 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is missing, truncated or not an .npz file of plain numbers.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run the stage that makes it") from None
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path}: not a readable .npz file ({error}); delete it and run again"
-        ) from None
+    faults = (
+        BadZipFile, zlib.error, EOFError, ValueError, TypeError, LookupError, NotImplementedError,
+        SyntaxError, RecursionError, OverflowError,
+    )  # fmt: skip
+    with reading(path, "a readable .npz file", *faults), ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > MOST_BYTES:
+            raise ValueError(f"it would fill more than {MOST_BYTES >> 30} GiB")
+        return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
 
 
-def _map_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The tensors (uint8) of a valid safetensors file: its header's length, header, then data."""
+def _array(archive: ZipFile, entry: Any) -> np.ndarray:
+    """One array of an .npz file, if its header claims no more than there is."""
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) or entry.flag_bits & 1:
+        raise ValueError(f"{entry.filename} is packed in another way")
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read_header(file)
+    if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > entry.file_size:
+        raise ValueError(f"{entry.filename} holds no numbers, or fewer than it says")
+    with archive.open(entry) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _map_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors (uint8) and metadata of a valid file: its header's length, header, then data.
+
+    All come from one file, also if another takes its name: maps outlive that.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         entries = json.loads(file.read(length))
-    entries.pop("__metadata__", None)
-    return {
-        name: np.memmap(
-            path, np.uint8, "r", 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
-        )
-        for name, entry in entries.items()
-        if entry["dtype"] == "U8"
-    }
+        metadata = entries.pop("__metadata__", {})
+        tensors: dict[str, np.ndarray] = {}
+        for name, entry in entries.items():
+            if entry["dtype"] == "U8":
+                begin, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
+                tensors[name] = np.memmap(file, np.uint8, "r", begin, shape)
+    return tensors, metadata

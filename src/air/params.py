@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from air.devices import ComputeConfig
-from air.files import UserError
+from air.files import UserError, read_yaml, short
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
@@ -48,7 +46,7 @@ class TaskParams(BaseModel):
                 raise _At("variants", str(error)) from None
         _each_once("seeds", self.seeds)
         for seed in self.seeds:
-            if seed < 0:
+            if not 0 <= seed < 2**63:
                 raise _At("seeds", f"{seed} is not allowed: seeds are whole numbers from 0")
         for name, probe in self.probes:
             for key, asked, there in (
@@ -158,17 +156,7 @@ def load_params(path: Path = PARAMS) -> Params:
     Raises:
         UserError: one line naming the file, the key's path and what is allowed.
     """
-    try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such file; run this where params.yaml is, or copy one of presets/"
-        ) from None
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, "run this where params.yaml is, or copy one of presets/")
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: must be a mapping with the keys {', '.join(_WHOLE.model_fields)}")
     try:
@@ -200,7 +188,7 @@ def _describe(error: ValidationError, content: Any) -> str:
     # where a key may be of several kinds, each has its own complaint
     said = [other["msg"] for other in error.errors() if _path(other) == path]
     message = " or ".join(text[0].lower() + text[1:] for text in dict.fromkeys(said))
-    return f"{where}: {message}, not {fault['input']!r}"
+    return f"{where}: {message}, not {short(fault['input'])}"
 
 
 def _path(fault: Any) -> list[str]:

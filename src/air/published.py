@@ -5,8 +5,10 @@ in ``arch``, what model it is of.
 """
 
 import hashlib
+import io
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,11 +16,9 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from torch import Tensor
 
-from air.files import UserError
+from air.files import UserError, read_yaml, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import PUBLISHED, Variant
@@ -40,6 +40,13 @@ _NAMES = (
     (r"^g_input\.", "operator."),
     (r"^input_token_", "level_tokens."),
 )
+
+
+# What torch.load raises at a file that it did not write, beside an UnpicklingError.
+DAMAGED = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, struct.error,
+)  # fmt: skip
 
 
 def our_name(theirs: str) -> str:
@@ -91,7 +98,7 @@ def import_checkpoint(
     Raises:
         UserError: a file is missing or damaged, carries code, or is not of that model.
     """
-    state = _read_state(path)
+    state, digest = _read_state(path)
     tensors = {re.sub(r"^(_orig_mod\.)?(model\.)?(inner\.)?", "", n): t for n, t in state.items()}
     if len(tensors) < len(state):
         raise UserError(f"{path}: holds tensors that have one name but for the prefix")
@@ -122,72 +129,75 @@ def import_checkpoint(
     try:
         config = model_config(arch, tensors)
         precision = arch.get("forward_dtype", "bfloat16")
-        model = AIR(config, parsed, len(embedding), cells, precision)
+        with torch.device("meta"):  # sizes first: a wrong one must not fill the memory
+            sketch = AIR(config, parsed, len(embedding), cells, precision)
     except KeyError as error:
         raise UserError(f"{config_path}: arch has no key {error.args[0]}") from None
-    except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
-    fill(model, tensors, path)
+    ours = translated(sketch, tensors, path)
+    model = AIR(config, parsed, len(embedding), cells, precision)
+    model.load_state_dict(ours)
     origin = {
         "task": task if cells == usual else None,  # a board of another size: of another data set
         "seed": everything.get("seed", 0),
         "imported": {
             "file": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": digest,
             "arch": str(arch.get("name")),
         },
     }
     return model.eval(), origin
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; give the step_N file of a checkpoint")
+def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The state dict that a file holds, and the file's sha256."""
+    damaged = UserError(f"{path}: not a file written by torch.save, or truncated")
+    with reading(path, "a checkpoint", absent="give the step_N file of a checkpoint"):
+        content = path.read_bytes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if any(said in str(error) for said in ("blocked", "Unsupported global", "Trying to")):
             raise UserError(
                 f"{path}: holds more than tensors (a pickle may run code when it is opened), "
                 "so it was not opened; save the state dict alone"
             ) from None
-        raise UserError(f"{path}: not a file written by torch.save, or truncated") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError):
-        raise UserError(f"{path}: not a file written by torch.save, or truncated") from None
+        raise damaged from None
+    except DAMAGED:
+        raise damaged from None
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
         raise UserError(f"{path}: not a state dict: it must map names to tensors")
-    return dict(state)
+    return dict(state), hashlib.sha256(content).hexdigest()
 
 
 def _read_arch(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        content = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such file; it belongs beside the checkpoint"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    content = read_yaml(path, "it belongs beside the checkpoint")
     if not isinstance(content, dict) or not isinstance(content.get("arch"), dict):
         raise UserError(f"{path}: has no section arch")
     return content["arch"], content
 
 
-def fill(model: AIR, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put ``tensors``, under their names, into ``model``."""
-    state = model.state_dict()
+def translated(sketch: AIR, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """``tensors`` under our names, in the shapes and dtypes of a model, which may be on meta.
+
+    Raises:
+        UserError: they are not that model's.
+    """
+    state = sketch.state_dict()
     theirs = {our_name(name): name for name in tensors}
-    surplus = [name for ours, name in theirs.items() if ours not in state]
+    surplus = [name for name in tensors if theirs[our_name(name)] != name]  # one name for two
+    surplus += [name for ours, name in theirs.items() if ours not in state]
     missing = [name for name in state if name not in theirs]
     if surplus or missing:
         said = [f"surplus: {', '.join(surplus)}"] if surplus else []
         said += [f"missing (by our names): {', '.join(missing)}"] if missing else []
-        raise UserError(f"{path}: not the tensors of {model.variant.name}: {'; '.join(said)}")
+        raise UserError(f"{path}: not the tensors of {sketch.variant.name}: {'; '.join(said)}")
     for ours, name in theirs.items():
         tensor, shape = tensors[name], state[ours].shape
         # some of theirs have leading dimensions of size 1, such as a level token's [1, 1, d]
@@ -200,4 +210,4 @@ def fill(model: AIR, tensors: Mapping[str, Tensor], path: Path) -> None:
         if not tensor.isfinite().all():
             raise UserError(f"{path}: {name} holds values that are not finite")
         state[ours] = tensor.reshape(shape).to(state[ours].dtype)
-    model.load_state_dict(state)
+    return state

@@ -81,6 +81,11 @@ class Variant:
         variant = cls(
             n_L, n_H, cast(Operator, operator), cast(LevelToken, level_token), two_networks
         )
+        if not _INJECTION.fullmatch(variant.says.split("+")[0]):
+            raise ValueError(
+                f"{name!r} is not a variant: a coefficient has at most ten digits and, unless it "
+                "is 0, a size from 0.0001 to 9999999999"
+            )
         if variant.name != name:
             raise ValueError(f"{name!r} is not the name of that variant: write {variant.name}")
         return variant

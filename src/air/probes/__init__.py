@@ -7,6 +7,11 @@ protocol offers and never which task it is. From Python: ``air.probes.rollout(mo
 
 from typing import TYPE_CHECKING, Any
 
+
+class OutOfRange(ValueError):
+    """A segment or an update was asked for that the model does not have, or no puzzles."""
+
+
 if TYPE_CHECKING:
     from air.probes.attention_maps import attention as attention
     from air.probes.freezing import freeze as freeze

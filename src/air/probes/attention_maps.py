@@ -21,7 +21,8 @@ from torch import Tensor
 
 from air.model.layers import AttentionHook, widen
 from air.model.network import AIR, Observer, Update
-from air.probes.decoding import CPU, in_batches
+from air.probes import OutOfRange
+from air.probes.decoding import CPU, in_batches, within
 from air.probes.statistics import bootstrap, rounded
 from air.tasks.task import Puzzles, Task
 
@@ -166,7 +167,18 @@ def attention(
     segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
     ``all_layers`` is the mean over layers, with an interval of the second kind.
     ``L`` and ``H`` are the means of the contrast's parts, ``positive`` the share of rows above 0.
+
+    Raises:
+        OutOfRange: a ValueError: the model has no such segment or update, or there are no puzzles.
     """
+    if not segments:
+        raise OutOfRange("segments: name at least one")
+    within("segments", segments, 0, model.config.max_segments)
+    if [update.level for update in updates] != ["L", "H"]:
+        raise OutOfRange(f"updates: must be an L-update and an H-update, not {updates}")
+    within("H-cycle of an update", [u.H_cycle for u in updates], 0, model.config.H_cycles)
+    within("L-cycle of an update", [updates[0].L_cycle], 0, model.config.L_cycles)
+    within("L-cycle of an H-update", [updates[1].L_cycle], 0, 1)
     model = model.eval().to(device)
     task = puzzles.task
     divisors = np.array([n.divisor for n in task.neighbourhoods.values()] + [-1.0, 1.0])

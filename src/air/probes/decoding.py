@@ -2,17 +2,31 @@
 
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from air.model.halting import tensors
 from air.model.network import AIR, Level, Observer, Update
+from air.probes import OutOfRange
 from air.progress import Progress
 from air.tasks.task import Puzzles
 
 CPU = torch.device("cpu")
+
+
+def within(name: str, asked: Sequence[int], first: int, count: int) -> None:
+    """Check places along a rollout, counted from 0.
+
+    Raises:
+        OutOfRange: one of ``asked`` is not from ``first`` to ``count`` - 1.
+    """
+    for place in asked:
+        if not first <= place < count:
+            raise OutOfRange(
+                f"{name}: {place} is not allowed: the model's go from {first} to {count - 1}"
+            )
 
 
 class BoardRecorder(Observer):
@@ -86,6 +100,8 @@ def in_batches(
 
     A batch holds as many puzzles as ``memory_gib`` allows; the peak is told at the end.
     """
+    if not len(puzzles):
+        raise OutOfRange("there are no puzzles to probe the model on")
     fits = int(memory_gib * 2**30 / bytes_per_puzzle(model, maps))
     batch_size = min(max(fits, 1), len(puzzles))
     with Progress(label, len(puzzles), "puzzles") as progress:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from air.model.network import AIR, Level
-from air.probes.decoding import CPU, decoded_rollout, in_batches
+from air.probes.decoding import CPU, decoded_rollout, in_batches, within
 from air.probes.statistics import bootstrap, mean_se, rounded
 from air.tasks.task import Puzzles
 
@@ -60,12 +60,17 @@ def freeze(
     per transition, and the exact accuracy of the last board. ``effects`` compares the moving state
     with the normal rollout, puzzle by puzzle and from segment k on: the differences of content
     changes (``interval``: 95 % over puzzles) and of mask flips (``mask_flips_interval``).
+
+    Raises:
+        OutOfRange: a ValueError: ``later`` names a segment that is not from 1 to the model's last,
+            or there are no puzzles.
     """
     model = model.eval().to(device)
     conditions = {name: Condition(level, 0) for name, level in CONDITIONS.items()}
     for k in later:
         conditions |= {f"freeze_{level}_from_{k}": Condition(level, k) for level in ("H", "L")}
     segments, updates = model.config.max_segments, model.config.updates_per_segment
+    within("later", later, 1, segments)
     transitions = segments * updates - 1
     shape = (len(conditions), 2, len(KINDS), len(puzzles), transitions)
     changes = np.zeros(shape, dtype=np.uint16)

@@ -10,6 +10,7 @@ from torch import Tensor
 from air.model.halting import stablemax
 from air.model.layers import widen
 from air.model.network import AIR, Level
+from air.probes import OutOfRange
 from air.probes.decoding import CPU, BoardRecorder, in_batches
 from air.probes.statistics import bootstrap, mean_se, rounded
 from air.tasks.task import Puzzles
@@ -72,7 +73,12 @@ def rollout(
     sub-step to the next. Both count from the state's first update on: before it, z_H shows what
     its untrained initial value happens to decode to. ``margin_lead`` is how far z_H's margin is
     above z_L's, over the sub-steps from z_H's first update on, with its interval over puzzles.
+
+    Raises:
+        OutOfRange: a ValueError: there are no puzzles, or no board is to be kept.
     """
+    if boards < 1:
+        raise OutOfRange(f"boards: {boards} is not allowed: keep those of one puzzle at least")
     model = model.eval().to(device)
     segments, updates = model.config.max_segments, model.config.updates_per_segment
     depth = max(depth or segments, segments)

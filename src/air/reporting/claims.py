@@ -172,11 +172,12 @@ def freezing(study: Study, task: str) -> dict[str, Any]:
             }
         runs[seed] = {"verdict": over_tasks(parts), **entry}
     result = _over_probed(study, task, runs)
-    figures = study.published["freeze"][task]
-    result["published"] = {
-        "freeze_H": figures["freeze_H"]["z_L"] - figures["normal"]["z_L"],
-        "freeze_L": figures["freeze_L"]["z_H"] - figures["normal"]["z_H"],
-    }
+    figures = study.published["freeze"].get(task)
+    if figures:
+        result["published"] = {
+            "freeze_H": figures["freeze_H"]["z_L"] - figures["normal"]["z_L"],
+            "freeze_L": figures["freeze_L"]["z_H"] - figures["normal"]["z_H"],
+        }
     return result
 
 

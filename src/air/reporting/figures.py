@@ -283,7 +283,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
         handles, _ = axes[0, 0].get_legend_handles_labels()
         axes[0, 0].legend(handles=[*handles, *states], ncols=2)
         leads = ", ".join(
-            f"{variant} {np.mean([run['margin_lead'] for run in runs]):+.3f}"
+            f"{variant} {_mean([run['margin_lead'] for run in runs])}"
             for variant, runs in list(probed.items())[:4]
         )
         return as_figure(
@@ -466,7 +466,10 @@ def attention(study: Study, task: str) -> Shown:
 
 
 def _over_layers(runs: list[Any], contrast: str) -> str:
-    means = [run["control"][contrast]["all_layers"]["mean"] for run in runs]
+    return _mean([run["control"][contrast]["all_layers"]["mean"] for run in runs])
+
+
+def _mean(means: list[float | None]) -> str:
     known = [mean for mean in means if mean is not None]
     return f"{np.mean(known):+.3f}" if known else "unknown"
 

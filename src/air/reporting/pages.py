@@ -1,6 +1,7 @@
 """Notebooks to pages: papermill runs them, nbconvert renders what they show, without code."""
 
 import base64
+import json
 import platform
 import shutil
 import subprocess
@@ -18,9 +19,9 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from air import paths
-from air.files import UserError, read_tensors, write_bytes, write_text
+from air.files import UserError, reading, there, write_bytes, write_text
 from air.reporting.shown import KINDS, LINKS
-from air.reporting.study import Study
+from air.reporting.study import RESTORE, Study
 
 # The pages in the order of the menu.
 PAGES = {
@@ -33,6 +34,8 @@ PAGES = {
     "attention": "Attention",
     "cost": "Cost",
 }
+# What nbformat raises at JSON that is no notebook.
+ODD = (nbformat.ValidationError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "params.yaml", "reports/*.ipynb")
 
 
@@ -53,8 +56,11 @@ def render(notebook: Path, page: Path) -> None:
     Raises:
         UserError: there is no such notebook, or a cell of it failed.
     """
-    if not notebook.exists():
+    if not there(notebook):
         raise UserError(f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}")
+    made_from = provenance()  # before anything is written
+    with reading(notebook, "a notebook", *ODD, mend=RESTORE):
+        nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder, notebook.name)
         try:
@@ -67,8 +73,12 @@ def render(notebook: Path, page: Path) -> None:
                 progress_bar=False,
             )
         except PapermillExecutionError as error:
+            if error.ename == UserError.__name__:  # which says all there is to say
+                raise UserError(error.evalue) from None
             cell = f"{error.ename} in cell {error.exec_count}: {error.evalue}"
             raise UserError(f"{notebook}: {cell}") from None
+        except RuntimeError as error:  # the process that runs the cells has died
+            raise UserError(f"{notebook}: cannot be run to its end: {error}") from None
         content = nbformat.read(executed, as_version=4)
     files = take_files(content, f"files/{notebook.stem}")
     folder_of_files = page.parent / "files" / notebook.stem
@@ -89,7 +99,7 @@ def render(notebook: Path, page: Path) -> None:
         pages=PAGES,
         sections=sections(content),
         body=body,
-        provenance=provenance(),
+        provenance=made_from,
         style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
     write_text(page, text)
@@ -105,7 +115,7 @@ def publish(study: Study, target: Path) -> None:
     """
     pages = [paths.page(name) for name in PAGES]
     for page in pages:
-        if not page.exists():
+        if not page.is_file():
             raise UserError(f"{page}: there is no such page; make it first: air report {page.stem}")
     files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in study.tasks)]
     for task in study.tasks:
@@ -115,12 +125,17 @@ def publish(study: Study, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         made = Path(scratch, target.name)
-        shutil.copytree(pages[0].parent, made / "html", ignore=shutil.ignore_patterns(".*"))
+        try:
+            shutil.copytree(pages[0].parent, made / "html", ignore=shutil.ignore_patterns(".*"))
+        except shutil.Error as error:
+            file, _, why = error.args[0][0]
+            raise UserError(f"{file}: cannot be copied ({why}); make the page again") from None
         for file in files:
-            if file.exists():
+            if there(file):
                 copy = made / file
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
+                with reading(file, "a file"):
+                    shutil.copyfile(file, copy)
         shutil.rmtree(target, ignore_errors=True)
         made.replace(target)
 
@@ -181,10 +196,10 @@ def provenance() -> dict[str, str]:
 def _data(study: Study) -> list[str]:
     """The hash of each split that there is, in short."""
     return [
-        f"{task} {split} {read_tensors(path, 'puzzles', mapped=True)[1]['sha256'][:8]}"
+        f"{task} {split} {look['sha256'][:8]}"
         for task in study.tasks
         for split in ("train", "test")
-        if (path := paths.data(task, split)).exists()
+        if (look := study.look(task, split)) is not None
     ]
 
 

@@ -1,4 +1,7 @@
-"""The results on disk, as far as they are there: what is not is left out, never an error."""
+"""The results on disk, as far as they are there: what is not is left out, never an error.
+
+What is there is held against its form (``forms``): a damaged file stops the report by its name.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,10 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
 from air import paths
-from air.files import read_arrays, read_json, read_tensors
+from air.files import (
+    AGAIN,
+    UserError,
+    checked,
+    read_arrays,
+    read_json,
+    read_tensors,
+    read_yaml,
+    reading,
+    there,
+)
+from air.reporting import forms
 
 EXPERIMENTS = {  # the paper's comparisons of variants
     "injection": "where the input enters",
@@ -18,6 +31,7 @@ EXPERIMENTS = {  # the paper's comparisons of variants
     "operators": "the operator by which it enters",
     "networks": "one network or two",
 }
+RESTORE = "mend it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
 
 
@@ -36,17 +50,22 @@ class Study:
         """Read the study in the current folder.
 
         Raises:
-            UserError: the checked parameters are not there yet.
+            UserError: the checked parameters are not there yet, or a file is damaged.
         """
-        checked = read_json(paths.PARAMS_CHECKED)
-        yaml = YAML(typ="safe")
-        return cls(
-            checked["tasks"],
-            checked["params"],
-            checked["variants"],
-            yaml.load(paths.PAPER.read_text(encoding="utf-8")),
-            yaml.load(paths.CLAIMS_TEXT.read_text(encoding="utf-8")),
-        )
+        told = read_json(paths.PARAMS_CHECKED, forms.Titles)
+        checked(forms.parameters(told["tasks"]), told, paths.PARAMS_CHECKED)
+        texts = []
+        for path, form in ((paths.PAPER, forms.Paper), (paths.CLAIMS_TEXT, forms.Claims)):
+            texts.append(read_yaml(path, RESTORE, RESTORE))
+            checked(form, texts[-1], path, RESTORE)
+        for name, claim in texts[1].items():
+            for task in claim["tasks"]:
+                if task not in told["tasks"]:
+                    raise UserError(
+                        f"{paths.CLAIMS_TEXT}: {name}.tasks: {task} is none of "
+                        f"{', '.join(told['tasks'])}"
+                    )
+        return cls(told["tasks"], told["params"], told["variants"], *texts)
 
     def runs(self, task: str) -> pd.DataFrame:
         """One row per evaluated training run: variant, seed, and evaluation.json's entries."""
@@ -117,30 +136,52 @@ class Study:
 
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
-        files = {run: paths.run(task, *run) / "training.csv" for run in _chosen(self.params[task])}
-        return {run: pd.read_csv(path) for run, path in files.items() if path.exists()}
+        curves: dict[Run, pd.DataFrame] = {}
+        for run, path in _files(task, self.params[task], "training.csv").items():
+            curves[run] = _table(path, ["lm_loss", "exact_accuracy"], whole="step")
+            first = next(iter(curves))
+            if not curves[run]["step"].equals(curves[first]["step"]):
+                other = paths.run(task, *first) / path.name
+                raise UserError(f"{path}: its steps are not those of {other}; {AGAIN}")
+        return curves
 
     def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
         """rollout.npz of a run (see :class:`air.probes.rollouts.Rollout`)."""
         path = paths.run(task, *run) / "rollout.npz"
-        return read_arrays(path) if path.exists() else None
+        measures, look = self.probe(task, "rollout").get(run), self.look(task)
+        if not there(path) or measures is None or look is None:
+            return None
+        steps = measures["segments"] * measures["updates_per_segment"]
+        return _arrays(path, forms.BOARDS, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
 
     def maps(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
         """attention.npz of a run (see :class:`air.probes.attention_maps.Contrasts`)."""
         path = paths.run(task, *run) / "attention.npz"
-        return read_arrays(path) if path.exists() else None
-
-    def look(self, task: str) -> dict[str, Any] | None:
-        """How a task's boards are drawn, and its symbols: the header of its test puzzles."""
-        path = paths.data(task, "test")
-        if not path.exists():
+        measures, look = self.probe(task, "attention").get(run), self.look(task)
+        if not there(path) or measures is None or look is None:
             return None
-        return read_tensors(path, "puzzles")[1]
+        sizes = {"G": len(measures["segments"]), "L": len(measures["control"]["d_ent"]["mean"])}
+        return _arrays(path, forms.MAPS, ("inputs", "labels", "board"), look, **sizes)
+
+    def look(self, task: str, split: str = "test") -> dict[str, Any] | None:
+        """How a task's boards are drawn, and its symbols: the header of a split's file."""
+        path = paths.data(task, split)
+        if not there(path):
+            return None
+        header = read_tensors(path, "puzzles", mapped=True)[1]
+        checked(forms.Look, header, path)
+        return header
 
     def statistics(self, task: str) -> dict[str, Any] | None:
         """statistics.json of a task's data set."""
-        path = paths.statistics(task)
-        return read_json(path) if path.exists() else None
+        path, look = paths.statistics(task), self.look(task)
+        if not there(path):
+            return None
+        told: dict[str, Any] = read_json(path, forms.Statistics)
+        for name, boards in told["examples"].items() if look else ():
+            if said := forms.misfit(boards, look or {}):
+                raise UserError(f"{path}: examples.{name}: {said}; {AGAIN}")
+        return told
 
     def costs(self) -> pd.DataFrame:
         """One row per job that Snakemake has measured: stage, task, seconds, MiB, restored.
@@ -150,7 +191,7 @@ class Study:
         rows = []
         for path in sorted(paths.BENCHMARKS.rglob("*.tsv")):
             stage, *what = path.relative_to(paths.BENCHMARKS).with_suffix("").parts
-            last = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+            last = _table(path, ["s", "max_rss"], separator="\t").iloc[-1]
             log = Path("logs", stage, *what).with_suffix(".log")
             rows.append(
                 {
@@ -170,8 +211,57 @@ class Study:
     def _measures(
         self, task: str, chosen: Mapping[str, Any], name: str
     ) -> dict[Run, dict[str, Any]]:
-        files = {run: paths.run(task, *run) / f"{name}.json" for run in _chosen(chosen)}
-        return {run: read_json(path) for run, path in files.items() if path.exists()}
+        measures: dict[Run, dict[str, Any]] = {}
+        for run, path in _files(task, chosen, f"{name}.json").items():
+            measures[run] = read_json(path, forms.MEASURES.get(name))
+            first = next(iter(measures))
+            if _outline(measures[run]) != _outline(measures[first]):
+                other = paths.run(task, *first) / path.name
+                raise UserError(f"{path}: its entries or their sizes are not those of {other}; "
+                                f"{AGAIN}")  # fmt: skip
+        return measures
+
+
+def _files(task: str, section: Mapping[str, Any], name: str) -> dict[Run, Path]:
+    """Where a section's runs have left a file of that name."""
+    files = {run: paths.run(task, *run) / name for run in _chosen(section)}
+    return {run: path for run, path in files.items() if there(path)}
+
+
+def _outline(content: Any) -> Any:
+    """What two files have in common that were made alike: keys, and lengths of lists."""
+    if isinstance(content, dict):
+        return {key: _outline(value) for key, value in content.items()}
+    return (len(content), _outline(content[0])) if isinstance(content, list) and content else None
+
+
+def _table(path: Path, columns: list[str], whole: str = "", separator: str = ",") -> pd.DataFrame:
+    """A CSV file that has at least these columns of numbers, and maybe one of ``whole`` ones."""
+    with reading(path, "a CSV file", ValueError):  # pandas' own errors are ValueErrors
+        table = pd.read_csv(path, sep=separator, na_values="-")
+        names = [whole, *columns] if whole else columns
+        for name in names:
+            if name not in table:
+                raise ValueError(f"it has no column {name}")
+            kind = table[name].dtype.kind
+            if not len(table) or kind not in ("iu" if name == whole else "iuf"):
+                raise ValueError(f"its column {name} holds no numbers")
+            if np.isinf(table[name]).any():
+                raise ValueError(f"its column {name} holds a number that is not finite")
+    return table
+
+
+def _arrays(
+    path: Path, form: Mapping[str, str], boards: Iterable[str], look: Any, **sizes: int
+) -> dict[str, np.ndarray]:
+    arrays, cells = read_arrays(path), look["rows"] * look["columns"]
+    said = forms.misshapen(arrays, form, {"S": cells, **sizes})
+    for name in boards if not said else ():
+        if wrong := forms.misfit(arrays[name], look):
+            said = f"{name} {wrong}"
+    if said:
+        raise UserError(f"{path}: {said}; {AGAIN}")
+    return arrays
 
 
 def _chosen(section: Mapping[str, Any]) -> list[Run]:

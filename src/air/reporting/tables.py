@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from air import paths
-from air.files import read_json
+from air.files import UserError, read_json
 from air.reporting import claims as judging
+from air.reporting import forms
 from air.reporting.claims import LEARNED
 from air.reporting.shown import Shown, as_table, missing
 from air.reporting.study import EXPERIMENTS, Study
@@ -19,10 +20,11 @@ OWN = " <span class='own'>not in the paper</span>"
 
 def claims(study: Study) -> Shown:
     """Every claim with its verdict, as ``air claims`` wrote them."""
-    verdicts = read_json(paths.CLAIMS)
+    verdicts = read_json(paths.CLAIMS, forms.Judged)
     rows, plain = [], []
-    for name, claim in verdicts.items():
-        text = study.claims[name]
+    for name, text in study.claims.items():
+        claim = verdicts.get(name, {})
+        told = {task: _told(name, task, claim) for task in text["tasks"]}
         for task in text["tasks"]:
             plain.append(
                 {
@@ -31,12 +33,12 @@ def claims(study: Study) -> Shown:
                     "whose": "this project" if text.get("own") else "the paper",
                     "task": study.tasks[task],
                     "verdict": claim[task]["verdict"],
-                    "evidence": evidence(name, claim[task]),
+                    "evidence": told[task],
                 }
             )
         tasks = "".join(
             f"<p><b>{study.tasks[task]}</b> {_badge(claim[task]['verdict'])} "
-            f"{evidence(name, claim[task])}</p>"
+            f"{escape(told[task], quote=False)}</p>"
             for task in text["tasks"]
         )
         rows.append(
@@ -50,6 +52,16 @@ def claims(study: Study) -> Shown:
     body = "".join(rows)
     html = f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>"
     return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
+
+
+def _told(name: str, task: str, claim: dict[str, Any]) -> str:
+    try:
+        return evidence(name, claim[task])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{paths.CLAIMS}: {name}.{task} is not what `air claims` writes "
+            f"({type(error).__name__}: {error}); run it again"
+        ) from None
 
 
 def rules(study: Study) -> Shown:
@@ -263,7 +275,7 @@ def cost(study: Study) -> Shown:
         return missing("Snakemake has measured no job yet (`dvc repro` measures none).")
     ran, restored = jobs[~jobs["restored"]], jobs[jobs["restored"]]
     rows = []
-    for stage in STAGES:
+    for stage in (*STAGES, *sorted(set(jobs["stage"]) - set(STAGES))):
         for task, title in (*study.tasks.items(), ("", "")):
             found, others = (
                 which[(which["stage"] == stage) & (which["task"] == task)]

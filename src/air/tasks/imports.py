@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from air.files import UserError
+from air.files import UserError, reading
 from air.progress import Progress
 from air.tasks.config import Csv, HuggingFace
 from air.tasks.sampling import mix
@@ -149,12 +149,13 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
             digest.update(memoryview(buffer)[:count])
             return int(count)
 
-    try:
-        with path.open("rb", buffering=0) as raw:
-            text = io.TextIOWrapper(
-                io.BufferedReader(Hashed(raw), 1 << 20), encoding="utf-8-sig", newline=""
-            )
-            reader = csv.reader(text)
+    see = "see data in params.yaml"
+    with reading(path, "a file", absent=see, mend=see), path.open("rb", buffering=0) as raw:
+        text = io.TextIOWrapper(
+            io.BufferedReader(Hashed(raw), 1 << 20), encoding="utf-8-sig", newline=""
+        )
+        reader = csv.reader(text)
+        try:
             header = next(reader, None)
             if header != COLUMNS:
                 raise UserError(
@@ -171,14 +172,10 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
                     lines, block = [], []
             if block:
                 yield lines, block
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; see data in params.yaml") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a UTF-8 text file ({error.reason})") from None
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not a UTF-8 text file ({error.reason})") from None
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
 
 
 def _symbols(task: Task) -> np.ndarray:

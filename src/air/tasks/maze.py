@@ -26,6 +26,8 @@ class Maze:
     undecided_token = PAD
 
     def __init__(self, size: int, members: int = 1) -> None:
+        if not (1 <= size <= 64 and 1 <= members <= 8):
+            raise ValueError(f"no maze has {size} cells on a side and {members} images")
         self.rows = self.columns = size
         self.members = members
         row, column = np.divmod(np.arange(size * size), size)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from air.files import UserError, read_tensors
+from air.files import AGAIN, UserError, read_tensors, short
 from air.tasks.maze import Maze, MazeData
 from air.tasks.sudoku import Sudoku, SudokuData
 from air.tasks.task import SCHEMA, Puzzles, Task
@@ -21,8 +21,14 @@ TASKS = {kind.task.name: kind for kind in (Kind(Sudoku, SudokuData), Kind(Maze, 
 
 
 def build(spec: dict[str, Any]) -> Task:
-    """The task that ``spec`` (:meth:`air.tasks.task.Task.spec`) describes."""
+    """The task that ``spec`` (:meth:`air.tasks.task.Task.spec`) describes.
+
+    Raises:
+        KeyError, TypeError, ValueError: it describes none.
+    """
     arguments = dict(spec)
+    if any(type(value) is not int for name, value in arguments.items() if name != "name"):
+        raise TypeError(f"its sizes are no whole numbers: {short(spec)}")
     return TASKS[arguments.pop("name")].task(**arguments)
 
 
@@ -35,7 +41,12 @@ def load_puzzles(path: Path) -> Puzzles:
     tensors, header = read_tensors(path, "puzzles", mapped=True)
     if header.get("schema") != SCHEMA:
         raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
-    task = build(header["task"])
+    try:
+        task, seed, sha256 = build(header["task"]), header["seed"], header["sha256"]
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise ValueError(f"seed {short(seed)}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its header describes no puzzles ({error}); {AGAIN}") from None
     if not {"inputs", "labels"} <= set(tensors):
         raise UserError(f"{path}: holds no inputs and labels of type uint8")
     inputs, labels = tensors["inputs"], tensors["labels"]
@@ -44,7 +55,9 @@ def load_puzzles(path: Path) -> Puzzles:
             raise UserError(f"{path}: {name} must be boards of {task.cells} cells")
         if boards.size and boards.max() >= len(task.vocabulary):
             raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
-    puzzles = Puzzles(task, inputs, labels, header["seed"])
-    if puzzles.sha256 != header["sha256"]:
+    if not 0 < len(inputs) == len(labels):
+        raise UserError(f"{path}: holds {len(inputs)} questions and {len(labels)} answers; {AGAIN}")
+    puzzles = Puzzles(task, inputs, labels, seed)
+    if puzzles.sha256 != sha256:
         raise UserError(f"{path}: its boards are not those that were written; delete it, run again")
     return puzzles

@@ -25,6 +25,8 @@ class Sudoku:
     undecided_token = BLANK
 
     def __init__(self, box_rows: int, box_columns: int, members: int = 1000) -> None:
+        if not (1 <= box_rows <= box_columns and box_rows * box_columns <= 16 and members > 0):
+            raise ValueError(f"no Sudoku has boxes of {box_rows} x {box_columns}")
         self.box_rows, self.box_columns, self.members = box_rows, box_columns, members
         n = self.rows = self.columns = box_rows * box_columns
         digits = [_symbol(digit) for digit in range(1, n + 1)]

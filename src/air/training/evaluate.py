@@ -26,14 +26,14 @@ def evaluate(
 
     ``exact_accuracy`` is the share of boards right in every cell after the model's last segment
     (``max_segments``), ``cell_accuracy`` the share of cells, ``exact_accuracy_by_segment`` the
-    share of boards after segments 1..``segments``, which may go further; ``parameters`` how many
-    numbers the model has learned.
+    share of boards after segments 1..``segments`` (no fewer than ``max_segments``);
+    ``parameters`` how many numbers the model has learned.
     """
     model = model.eval().to(device)
     if compiled:
         model.compile_f()
     usual = model.config.max_segments
-    segments = segments or usual
+    segments = max(segments or usual, usual)
     # counted on the device, read at the end: the host never waits for a batch
     exact = torch.zeros(segments, dtype=torch.int64, device=device)
     right_cells = torch.zeros((), dtype=torch.int64, device=device)

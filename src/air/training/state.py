@@ -13,21 +13,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from air.files import UserError, read_tensors, write_tensors
+from air.files import Arrays, UserError, read_tensors, write_tensors
 from air.model.halting import Carry
 from air.model.network import AIR
 from air.training.optim import AdamATan2
 
 
-def run_key(identity: dict[str, Any], *inputs: Path) -> str:
-    """A name for a run: the hash of what determines it and of the files it reads."""
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
-    for path in inputs:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+def run_key(identity: dict[str, Any]) -> str:
+    """A name for a run: the hash of what determines it."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def code_digest() -> str:
@@ -37,6 +35,16 @@ def code_digest() -> str:
     for folder in ("tasks", "model", "training"):
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(arrays: Arrays, header: dict[str, Any]) -> str:
+    """The hash of all that a state holds: one flipped bit would change the run's last bytes."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])  # one axis at least, as it is written
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -83,7 +91,7 @@ class RunState:
             for name, t in state.items()
         }
         try:
-            write_tensors(self.incoming, arrays, header)
+            write_tensors(self.incoming, arrays, header | {"sha256": _digest(arrays, header)})
             if self.newest.exists():
                 self.newest.replace(self.previous)
             self.incoming.replace(self.newest)
@@ -102,6 +110,8 @@ class RunState:
                 continue
             try:
                 arrays, header = read_tensors(path, "training state")
+                if header.pop("sha256", None) != _digest(arrays, header):
+                    raise UserError(f"{path}: does not hold what was written")
             except UserError as error:
                 damaged = path.with_suffix(".damaged")
                 path.replace(damaged)
