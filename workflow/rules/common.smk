@@ -47,6 +47,9 @@ wildcard_constraints:
     notebook="[^/]+",
 
 
+GPU = 0 if PARAMS.compute.device == "cpu" else 1  # what a process takes for itself
+
+
 def processes(wildcards):
     """Processes that share a training, each with threads and a device of its own."""
     return PARAMS.task(wildcards.task).train.processes
