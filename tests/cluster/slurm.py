@@ -22,7 +22,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from air.files import read_tensors
-from tests.pipeline import dvc_stages, environment, scratch
+from tests.pipeline import call, dvc_stages, environment, scratch
 from tests.test_end_to_end import SNAKEMAKE, results, run
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -130,8 +130,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             )
             yield
         finally:
-            for call in CALLS:
-                call.kill()
+            for main in CALLS:
+                main.kill()
             with suppress(subprocess.TimeoutExpired):
                 subprocess.run(["scancel", "--user", getpass.getuser()], timeout=30)
             time.sleep(5)
@@ -154,7 +154,7 @@ def study(folder: Path) -> Path:
 
 def start(folder: Path, *options: str) -> "subprocess.Popen[bytes]":
     with (folder / "said.txt").open("w") as said:
-        call = subprocess.Popen(
+        main = subprocess.Popen(
             [*ON_SLURM, *options],
             cwd=folder,
             env=environment(folder),
@@ -162,8 +162,8 @@ def start(folder: Path, *options: str) -> "subprocess.Popen[bytes]":
             stderr=said,
             start_new_session=True,
         )
-    CALLS.append(call)
-    return call
+    CALLS.append(main)
+    return main
 
 
 def training(folder: Path) -> psutil.Process:
@@ -186,7 +186,8 @@ def jobs(folder: Path) -> list[tuple[str, str, str]]:
 
 def test_the_study_survives_a_time_limit(tmp_path: Path) -> None:
     local, folder = study(tmp_path / "local"), study(tmp_path / "slurm")
-    run(local, *SNAKEMAKE)
+    reference = call(local, *SNAKEMAKE, timeout=3600)
+    assert reference.returncode == 0, reference.stderr[-3000:]
 
     # one training is held still in the middle, and then its minute is over
     begun, limited = time.monotonic(), "rule_train_wildcards_sudoku_Lx_H_0"
