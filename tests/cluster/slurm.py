@@ -205,7 +205,11 @@ def test_the_study_survives_a_time_limit(tmp_path: Path) -> None:
     names = [name for _, name, _ in jobs(folder)]
     unfinished = {job: state for job, _, state in jobs(folder) if state != "COMPLETED"}
     log = (folder / "logs/train/sudoku/Lx_H/seed0.log").read_text()
-    print(f"\n{len(names)} jobs for {len(stages)} stages in {time.monotonic() - begun:.0f} s", log)
+    print(
+        f"\n{len(names)} jobs for {len(stages)} stages in {time.monotonic() - begun:.0f} s",
+        log,
+        sep="\n",
+    )
     assert len(set(names)) == len(stages)
     assert names.count(limited) == 2
     assert len(names) == len(stages) + 1
