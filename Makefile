@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study smoke test test-slow lint format docs linkcheck lock
+.PHONY: study smoke test test-slow test-slurm lint format docs linkcheck lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
@@ -27,6 +27,10 @@ test: .venv/installed
 # The whole pipeline in scratch clones: both engines, interruptions, a remote.
 test-slow: .venv/installed
 	pytest -m slow -n 2 --dist loadfile
+
+# On a Slurm of its own on this machine: needs Debian's slurmctld, slurmd, slurm-client and munge.
+test-slurm: .venv/installed
+	pytest -s tests/cluster/slurm.py
 
 lint: .venv/installed
 	ruff check .

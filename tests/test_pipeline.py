@@ -115,3 +115,21 @@ def test_conda_has_the_locked_versions() -> None:
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pip == (ROOT / "requirements.lock").read_text(encoding="utf-8").split()
     assert "torch==2.13.0" in pip
+
+
+def test_a_cluster_is_asked_for_gpus_where_there_are_to_be_some(tmp_path: Path) -> None:
+    folder = scratch(tmp_path, "smoke")
+
+    def asked() -> dict[str, str]:
+        profile = ("--profile", "workflow/profiles/slurm")
+        said = call(folder, "snakemake", "-n", *profile, "--quiet", "host").stdout
+        return dict(
+            re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*\bgpu=(\d+)", said, re.M)
+        )
+
+    rules = ("train", "evaluate", "rollout", "freeze", "attention")
+    assert asked() == dict.fromkeys(rules, "0")
+    params = folder / "params.yaml"
+    text = params.read_text().replace("device: cpu", "device: cuda")
+    params.write_text(text.replace("    steps: 250\n", "    steps: 250\n    processes: 8\n"))
+    assert asked() == dict.fromkeys(rules, "1") | {"train": "8"}

@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -48,6 +51,9 @@ wildcard_constraints:
     notebook="[^/]+",
 
 
+GPU = 0 if PARAMS.compute.device == "cpu" else 1  # what a process takes for itself
+
+
 def processes(wildcards):
     """Processes that share a training, each with threads and a device of its own."""
     return PARAMS.task(wildcards.task).train.processes
@@ -80,7 +86,21 @@ def repro():
     return f"( {' && '.join(calls)} ) 2>&1 | tee -i '{{log}}'"
 
 
-REPRO = repro()
+# A job on a cluster reads the workflow again, and keeps to what the call that submitted it decided.
+REPRO = os.environ.setdefault("AIR_REPRO", repro())
+
+
+def slurm_jobs():
+    """Jobs that Snakemake has put into Slurm's queue from this folder, if there is a Slurm."""
+    if not shutil.which("squeue"):
+        return []
+    command = ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]  # number, comment, folder
+    listed = subprocess.run(command, capture_output=True, text=True).stdout
+    return [
+        line.split("|")[0]
+        for line in listed.splitlines()
+        if "|rule_" in line and line.endswith(f"|{os.getcwd()}")
+    ]
 
 
 def take_over():
@@ -88,7 +108,8 @@ def take_over():
 
     Snakemake's own lock outlives a killed call and then has to be removed by hand (it is off in the
     default profile); this one is released with the process. Jobs that a killed call left behind are
-    asked to stop, and training saves its state.
+    asked to stop, and training saves its state. (Jobs on a cluster read the workflow too, but run
+    no `onstart`.)
     """
     global study_lock
     study_lock = open(".snakemake/study.lock", "w")
@@ -96,10 +117,16 @@ def take_over():
         fcntl.flock(study_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("Another snakemake call is at work in this folder: wait for it, or stop it.")
+    if jobs := slurm_jobs():
+        print(f"Cancelling what an earlier call left in Slurm: {' '.join(jobs)}.", file=sys.stderr)
+        subprocess.run(["scancel", *jobs])
+    while slurm_jobs():
+        time.sleep(1)
     left_behind = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == os.getcwd() and "AIR_SNAKEMAKE" in process.environ():
+            marked = process.cwd() == os.getcwd() and "AIR_SNAKEMAKE" in process.environ()
+            if marked and process.name() != "tee":  # which is still to write the last words
                 process.terminate()
                 left_behind.append(process)
         except psutil.Error:

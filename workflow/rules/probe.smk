@@ -14,7 +14,7 @@ rule rollout:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         stage="rollout_{task}@{variant}-{seed}",
         compute=setting("compute"),
@@ -38,7 +38,7 @@ rule freeze:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         stage="freeze_{task}@{variant}-{seed}",
         compute=setting("compute"),
@@ -63,7 +63,7 @@ rule attention:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         stage="attention_{task}@{variant}-{seed}",
         compute=setting("compute"),

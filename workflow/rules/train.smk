@@ -14,7 +14,7 @@ rule train:
         "../../environment.yml"
     threads: lambda wildcards: THREADS * processes(wildcards)
     resources:
-        gpu=processes,
+        gpu=lambda wildcards: GPU * processes(wildcards),
     params:
         stage="train_{task}@{variant}-{seed}",
         compute=setting("compute"),
@@ -40,7 +40,7 @@ rule evaluate:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         stage="evaluate_{task}@{variant}-{seed}",
         compute=setting("compute"),
