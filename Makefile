@@ -26,7 +26,7 @@ test: .venv/installed
 
 # The whole pipeline in scratch clones: both engines, interruptions, a remote.
 test-slow: .venv/installed
-	pytest -m slow -n 2 --dist loadfile
+	pytest -m slow -n 2 --dist loadfile --durations=10
 
 # On a Slurm of its own on this machine: needs Debian's slurmctld, slurmd, slurm-client and munge.
 test-slurm: .venv/installed
