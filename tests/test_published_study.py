@@ -17,7 +17,7 @@ from air.reporting.claims import judge
 from air.reporting.shown import Shown
 from air.reporting.study import Study
 from air.tasks.registry import TASKS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TITLES
 
 PUBLISHED = sorted(path.parent for path in (ROOT / paths.PUBLISHED).glob("*/results"))
 
@@ -84,18 +84,29 @@ def test_the_readme_shows_published_figures() -> None:
 
 def test_the_readme_tells_the_published_verdicts() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([CX]\d) .*?\| ([\w ]+?) \|(?: ([\w ]+?))? \|$", text, re.MULTILINE)
-    told = {claim: dict(zip(TASKS, verdicts, strict=True)) for claim, *verdicts in rows}
-    claims = json.loads((ROOT / paths.PUBLISHED / "mini" / paths.CLAIMS).read_text())
-    assert told == {
-        name: {task: claim.get(task, {}).get("verdict", "") for task in TASKS}
-        for name, claim in claims.items()
-    }
-    solved = re.search(r"Lx_H solves (\d+) % of\nthe test Sudokus and (\d+) % of the mazes", text)
-    assert solved
-    for task, share in zip(TASKS, solved.groups(), strict=True):
-        path = ROOT / paths.PUBLISHED / "mini" / paths.run(task, "Lx_H", 0) / "evaluation.json"
-        assert round(100 * json.loads(path.read_text())["exact_accuracy"]) == int(share)
+    lines = [line.strip("|\n ").split("|") for line in text.splitlines() if line.startswith("|")]
+    rows = {(cells[0].split() or [""])[0]: [c.strip() for c in cells[1:]] for cells in lines}
+    columns = [tuple(title.split(": ")) for title in rows["claim"]]  # such as "mini: Sudoku"
+    assert columns == [(path.name, title) for path in PUBLISHED for title in TITLES.values()]
+    for path in PUBLISHED:
+        claims = json.loads((path / paths.CLAIMS).read_text(encoding="utf-8"))
+        for name, claim in claims.items():
+            told = dict(zip(columns, rows[name], strict=True))
+            for task, title in TITLES.items():
+                assert told[path.name, title] == claim.get(task, {}).get("verdict", "")
+
+
+def test_the_readme_tells_what_is_solved() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = re.findall(
+        r"`(\w+)`\S*: [^`]*?Lx_H solves (\d+) % of the test Sudokus and (\d+) %", text
+    )
+    assert [preset for preset, *_ in told] == [path.name for path in PUBLISHED]
+    for path, (_, *shares) in zip(PUBLISHED, told, strict=True):
+        for task, share in zip(TITLES, shares, strict=True):
+            files = (path / "results" / task / "Lx_H").glob("seed*/evaluation.json")
+            solved = [json.loads(file.read_text())["exact_accuracy"] for file in files]
+            assert round(100 * sum(solved) / len(solved)) == int(share)
 
 
 def test_publishing_wants_every_page(
