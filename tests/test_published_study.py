@@ -84,7 +84,7 @@ def test_the_readme_shows_published_figures() -> None:
 
 def test_the_readme_tells_the_published_verdicts() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line.strip("|\n ").split("|") for line in text.splitlines() if line.startswith("|")]
+    lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
     rows = {(cells[0].split() or [""])[0]: [c.strip() for c in cells[1:]] for cells in lines}
     columns = [tuple(title.split(": ")) for title in rows["claim"]]  # such as "mini: Sudoku"
     assert columns == [(path.name, title) for path in PUBLISHED for title in TITLES.values()]
