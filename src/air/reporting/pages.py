@@ -36,7 +36,8 @@ PAGES = {
 }
 # What nbformat raises at JSON that is no notebook.
 ODD = (nbformat.ValidationError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "params.yaml", "reports/*.ipynb")
+# what makes the numbers and pages, but for the parameters, which are told by themselves
+CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "reports/*.ipynb")
 
 
 def kernel_in(folder: Path) -> type[AsyncKernelManager]:
