@@ -161,6 +161,8 @@ def start(folder: Path, *options: str) -> "subprocess.Popen[bytes]":
             stdout=said,
             stderr=said,
             start_new_session=True,
+            # what was started in the background of a script has Ctrl-C ignored, and so have its own
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     CALLS.append(main)
     return main
