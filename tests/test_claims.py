@@ -1,9 +1,9 @@
 """Verdicts follow their rules, on results made up by hand."""
 
-import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -16,8 +16,13 @@ from tests.conftest import ROOT, TITLES
 class MadeUp(Study):
     """A study whose accuracies and probes are given, not read."""
 
-    def accuracy(self, task: str, variant: str) -> np.ndarray:
+    def accuracy(self, task: str, variant: str, measure: str = "exact_accuracy") -> np.ndarray:
         return np.array(self.params[task]["accuracies"].get(variant, []), dtype=float)
+
+    def curves(self, task: str) -> dict[tuple[str, int], pd.DataFrame]:
+        section = self.params[task]
+        curve = pd.DataFrame({"step": range(1, 101), "exact_accuracy": section["curve"]})
+        return {(name, 0): curve for name in section["accuracies"]}
 
     def solved(self, task: str, run: tuple[str, int]) -> float:
         return float(self.params[task]["solved"])
@@ -27,12 +32,20 @@ class MadeUp(Study):
         return found
 
 
+FLAT = np.full(100, 0.7)
+
+
 def study(
-    accuracies: dict[str, list[float]] | None = None, solved: float = 0.5, **probes: Any
+    accuracies: dict[str, list[float]] | None = None,
+    solved: float = 0.5,
+    curve: np.ndarray = FLAT,
+    **probes: Any,
 ) -> Study:
     accuracies = accuracies or {}
     section = {
         "accuracies": accuracies,
+        "curve": curve,
+        "train": {"schedule": "constant", "lr_final": 1.0},
         "variants": list(accuracies),
         "probes": probes,
         "solved": solved,
@@ -55,7 +68,7 @@ HIGH, LOW = [0.60, 0.62, 0.61], [0.50, 0.51, 0.52]
         ({"Lx_H": HIGH, "L2x_Hx": HIGH, "Lx_Hx": LOW}, "holds"),
         ({"Lx_H": LOW, "L_Hx": LOW, "L2x_H2x": HIGH}, "fails"),
         ({"Lx_H": [0.4, 0.6, 0.5], "Lx_Hx": [0.45, 0.65, 0.4]}, "inconclusive"),
-        ({"Lx_H": [0.9], "Lx_Hx": [0.1]}, "inconclusive"),
+        ({"Lx_H": [0.9, 0.91], "Lx_Hx": [0.1, 0.11]}, "inconclusive"),  # too few runs
         ({"Lx_H": HIGH}, "not run"),
         ({"Lx_H": HIGH, "level_token_prepend": LOW}, "not run"),  # a token makes another model
         ({}, "not run"),
@@ -68,10 +81,34 @@ def test_injection(accuracies: dict[str, list[float]], verdict: str) -> None:
 def test_injection_figures_by_hand() -> None:
     found = claims.injection(study({"Lx_H": HIGH, "Lx_Hx": LOW, "hrm": [0.55]}), "sudoku")
     assert found["effect"] == pytest.approx(0.61 - 0.51)
-    assert found["interval"][0] == pytest.approx(0.09, abs=0.01)
+    # both spreads are .01 and both groups have 3 runs: t(.975, 4) = 2.776 standard errors
+    assert found["interval"][0] == pytest.approx(0.1 - 2.776 * (2 * 1e-4 / 3) ** 0.5, abs=1e-5)
     assert found["published"] == pytest.approx(0.600 - 0.521)
     assert found["best_shared"] == {"variant": "Lx_H", "exact_accuracy": 0.61}
-    assert found["hrm"] == {"runs": 1, "exact_accuracy": 0.55}
+    assert (found["hrm"]["runs"], found["hrm"]["exact_accuracy"]) == (1, 0.55)
+
+
+@pytest.mark.parametrize(
+    ("claim", "accuracies"),
+    [
+        (claims.injection, {"Lx_H": HIGH, "Lx_Hx": LOW}),
+        (claims.injection, {"Lx_H": LOW, "Lx_Hx": HIGH}),
+        (claims.level_tokens, {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW,
+                               "level_token_prepend": HIGH, "level_token_prepend_no_strip": LOW}),
+        (claims.operators, {"Lx_H": HIGH, "operator_minus": HIGH}),
+        (claims.operators, {"Lx_H": HIGH, "operator_minus": LOW}),
+    ],
+)  # fmt: skip
+def test_models_that_still_learn_decide_nothing(
+    claim: Any, accuracies: dict[str, list[float]]
+) -> None:
+    decided = claim(study(accuracies), "sudoku")
+    assert decided["verdict"] in ("holds", "fails")
+    assert decided["regime"] == "converged"
+    rising = claim(study(accuracies, curve=np.linspace(0, 0.7, 100)), "sudoku")
+    assert (rising["verdict"], rising["regime"]) == ("inconclusive", "still learning")
+    unknown = claim(study(accuracies, curve=np.full(100, np.nan)), "sudoku")
+    assert (unknown["verdict"], unknown["regime"]) == ("inconclusive", "unknown")
 
 
 def undecided(z_L: list[float], z_H: list[float]) -> dict[str, Any]:
@@ -200,39 +237,12 @@ def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
         (HIGH, "holds"),
         (LOW, "fails"),
         ([0.55, 0.62, 0.58], "inconclusive"),
-        ([0.6], "inconclusive"),
+        ([0.5, 0.5], "inconclusive"),  # too few runs
     ],
 )
 def test_operators(minus: list[float], verdict: str) -> None:
     found = claims.operators(study({"Lx_H": HIGH, "operator_minus": minus}), "sudoku")
     assert found["verdict"] == verdict
-
-
-def test_runs_dealt_at_random() -> None:
-    """Exact for small groups: counted by hand; and both rules must agree for a verdict."""
-    ours, others = np.array([0.60, 0.62, 0.61]), np.array([0.50, 0.51, 0.52])
-    # of the 20 ways to deal six runs, this one and its mirror are as extreme
-    assert claims.permuted(ours, others) == pytest.approx(2 / 20)
-    five = np.array([0.60, 0.62, 0.61, 0.63, 0.64])
-    assert claims.permuted(five, five - 0.1) == pytest.approx(2 / 252, rel=1e-4)
-    found = claims.injection(study({"Lx_H": HIGH, "Lx_Hx": LOW}), "sudoku")
-    assert (found["verdict"], found["p_permutation"]) == ("inconclusive", 0.1)
-
-
-def test_how_many_runs_would_decide() -> None:
-    ours, others = np.array([0.5, 0.6]), np.array([0.4, 0.5])
-    # variances .005 each, effect .1: 1.96^2 * .01 / .01 = 3.84
-    assert claims.runs_to_decide(ours, others) == 4
-    assert claims.runs_to_decide(ours, ours) is None
-    # a spread that two runs would overcome: but dealing 3 and 3 at random is never unlikely
-    near = np.array([0.50, 0.51, 0.52])
-    assert claims.runs_to_decide(near + 0.1, near) == 4
-    assert 2 / math.comb(8, 4) < claims.UNLIKELY < 2 / math.comb(6, 3)
-    # what is there already has not decided
-    four = np.array([0.50, 0.51, 0.52, 0.53])
-    assert claims.runs_to_decide(four + 0.1, four) == 5
-    # with so many runs of that spread, the interval would just clear zero
-    assert 1.96 * (0.01 / 4) ** 0.5 < 0.1 < 1.96 * (0.01 / 3) ** 0.5
 
 
 def seen(low: float, high: float) -> dict[str, Any]:

@@ -270,19 +270,32 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
 def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
-    """Measure a trained model's accuracy on the test puzzles: evaluation.json and depth.csv."""
+    """Measure a trained model's accuracy: evaluation.json and depth.csv.
+
+    On the test puzzles, and on as many of those that it was trained on, each as it was given.
+    """
     from air.devices import compiles
     from air.training.evaluate import evaluate as measure
 
     def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
         config = p.task(task).evaluation
         chosen = puzzles.first(config.puzzles or len(puzzles))
+        train_path = paths.data(task, "train")
+        trained_on = _puzzles(train_path, task)
+        read = _identity(trained_on)
+        held_out = (model.origin.get("train") or {}).get("validation", 0)
+        known = trained_on.first(min(len(trained_on) - held_out, len(chosen)))
         label = f"evaluate {task} {variant} seed {seed}"
-        batches = -(-len(chosen) // config.batch_size)
+        batches = sum(-(-len(of) // config.batch_size) for of in (chosen, known))
         segments = config.segments or model.config.max_segments
         calls = batches * segments * model.config.updates_per_segment  # of f
         compiled = compiles(p.compute, calls, device)
         found = measure(model, chosen, config.batch_size, device, label, segments, compiled)
+        again = measure(model, known, config.batch_size, device, f"{label}, training puzzles")
+        found["train_exact_accuracy"] = again["exact_accuracy"]
+        found["train_puzzles"] = again["puzzles"]
+        if _identity(trained_on) != read:
+            raise _overwritten(train_path)
         solved = enumerate(found["exact_accuracy_by_segment"], start=1)
         rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
         return found, "\n".join(rows) + "\n"

@@ -26,6 +26,7 @@ rule train:
 
 rule evaluate:
     input:
+        train="data/{task}/train.safetensors",
         data="data/{task}/test.safetensors",
         model=f"{RUN}/model.safetensors",
         code=code("tasks", "model", "training"),

@@ -8,7 +8,8 @@ CAPTIONS = {
     "traits": "How training and test puzzles are distributed; traits that are the same for all "
     "puzzles are left out.",
     "accuracy": "Share of test puzzles solved, one dot per training run, a bar at the mean of a "
-    "variant's runs. Blue: the input enters the two updates differently; orange: alike.",
+    "variant's runs; diamond: mean share of training puzzles solved. Blue: the input enters the "
+    "two updates differently; orange: alike.",
     "depth": "Share of test puzzles solved if the answer is read after so many segments: thin "
     "lines are runs, thick ones means.",
     "training": "Left: loss per cell. Right: share of training puzzles solved, counted at the step "

@@ -2,40 +2,41 @@
 
 A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
 
-- A claim about accuracies (C1, C4, C6) is about groups of training runs. Its effect is a difference
-  of group means; the 95 % interval comes from drawing the runs of each group again. It is decided
-  by that interval, and inconclusive where a group has fewer than ``LEAST_RUNS`` runs.
+- A claim about accuracies (C1, C4, C6) compares groups of training runs. It is decided by the 95 %
+  interval of a difference of group means, by Student's t with Welch's degrees of freedom, and only
+  if every group has at least ``LEAST_RUNS`` runs.
+- These claims are about models that have finished learning, so a comparison can only be decided if
+  every group has converged. A group has converged if its runs, on average, solve at least the share
+  ``SATURATED`` of their training puzzles in the last fifth of training, or if that share is at most
+  ``RISE`` above that of the fifth before. The second does not count where the learning rate was
+  annealed to less than half of its peak, which stops any rise.
 - A claim about what one run does inside (C2, C3, C5) is decided in each probed run of Lx_H by
-  intervals over puzzles. It holds if it holds in every run, fails if it fails in more than half,
-  and is inconclusive otherwise. A run that solves no more than the share ``LEARNED`` of the test
-  puzzles decides nothing: the claim is about models that have learned their task.
-- A claim about several tasks holds if it holds in all, and fails if it fails in any.
-- X1 and X2 are claims of this project. They compare variants that only add the input: those into
-  which it enters asymmetrically, with an effect beyond ``none``, and the others, with one within
-  it. They need a learned run of both kinds (X1: also L- and H-sided ones count as two kinds).
+  bootstrap intervals over puzzles. It holds if it holds in every run, fails if it fails in more
+  than half, and is inconclusive otherwise. A run that solves at most the share ``LEARNED`` of the
+  test puzzles decides nothing: the claim is about models that have learned their task.
+- A claim about several tasks holds if it holds in all of them, and fails if it fails in any.
+- X1 and X2 are claims of this project. They compare variants that only add the input: where it
+  enters asymmetrically the effect should lie beyond the threshold ``none``, elsewhere within it.
+  They need a learned run of both kinds (for X1, L-sided and H-sided variants count as two kinds).
 
-With at least ``LEAST_TO_PERMUTE`` runs in each of two groups, their difference must also be
-unlikely (p below ``UNLIKELY``) if runs are dealt to the groups at random: a permutation test, exact
-up to 100,000 ways to deal. Where two groups do not decide, ``runs_to_decide`` is the number of runs
-a group at which an effect and a spread like those observed would.
+Where C1 is not decided, ``runs_to_decide`` is the number of runs per group at which an effect and a
+spread like those observed would exclude zero.
 """
 
 from collections.abc import Callable, Iterable
-from math import comb
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import permutation_test
 
+from air.reporting.comparisons import LEAST_RUNS, RISE, SATURATED, contrast, regime, runs_to_decide
 from air.reporting.study import Study
 
+__all__ = ["LEARNED", "LEAST_RUNS", "RISE", "SATURATED", "judge"]
+
 Verdict = Literal["holds", "fails", "inconclusive", "not run"]
-LEAST_RUNS = 2
-RESAMPLES = 10_000
 LEARNED = 0.1
-LEAST_TO_PERMUTE = 3
-UNLIKELY = 0.05
 PROBED = "Lx_H"  # the paper's default, whose inside it looks at
+NONE = np.empty(0)
 
 
 def judge(study: Study) -> dict[str, Any]:
@@ -81,16 +82,6 @@ def over_runs(verdicts: list[Verdict]) -> Verdict:
     return "fails" if verdicts.count("fails") > len(verdicts) / 2 else "inconclusive"
 
 
-def difference(ours: np.ndarray, others: np.ndarray) -> tuple[float, list[float]]:
-    """Difference of means and its 95 % bootstrap interval, the runs of each group drawn again."""
-    random = np.random.default_rng(0)
-    drawn = [
-        random.choice(group, size=(RESAMPLES, len(group))).mean(axis=1) for group in (ours, others)
-    ]
-    ends = np.percentile(drawn[0] - drawn[1], [2.5, 97.5])
-    return round(float(ours.mean() - others.mean()), 6), [round(float(end), 6) for end in ends]
-
-
 def by_sign(interval: list[float], direction: int = 1) -> Verdict:
     """Whether an interval lies on the side of zero that a claim says (1 above, -1 below)."""
     low, high = sorted(direction * end for end in interval)
@@ -111,20 +102,31 @@ def published_mean(study: Study, task: str, variants: Iterable[str]) -> float | 
 def injection(study: Study, task: str) -> dict[str, Any]:
     """C1: exact accuracy of asymmetric variants minus that of symmetric ones."""
     names = study.groups(task, "injection")
-    runs = {kind: _accuracies(study, task, variants) for kind, variants in names.items()}
+    groups = {kind: study.group(task, variants) for kind, variants in names.items()}
     result: dict[str, Any] = {"verdict": "not run"}
-    for kind, accuracies in runs.items():
-        result[kind] = _summary(accuracies)
+    for kind, variants in names.items():
+        result[kind] = _summary(study, task, variants)
     shared = {v: study.accuracy(task, v) for kind in names.values() for v in kind}
     means = {v: float(accuracies.mean()) for v, accuracies in shared.items() if len(accuracies)}
     if means:
         best = max(means, key=lambda v: means[v])
         result["best_shared"] = {"variant": best, "exact_accuracy": round(means[best], 6)}
-    result["hrm"] = _summary(study.accuracy(task, "hrm"))
+    result["hrm"] = _summary(study, task, ["hrm"])
     published = [published_mean(study, task, names[kind]) for kind in names]
     if None not in published:
         result["published"] = round(published[0] - published[1], 4)  # type: ignore[operator]
-    return _by_difference(result, runs["asymmetric"], runs["symmetric"])
+    ours, others = groups.get("asymmetric", NONE), groups.get("symmetric", NONE)
+    if not len(ours) or not len(others):
+        return result
+    result["effect"], ends = contrast([ours, others], [1, -1])
+    result["regime"] = _regime(result[kind] for kind in names)
+    verdict: Verdict = "inconclusive"
+    if ends is not None:
+        result["interval"] = ends
+        verdict = _if_converged(by_sign(ends), result["regime"])
+        if by_sign(ends) == "inconclusive":
+            result["runs_to_decide"] = runs_to_decide(ours, others)
+    return result | {"verdict": verdict}
 
 
 def commitment(study: Study, task: str) -> dict[str, Any]:
@@ -184,33 +186,37 @@ def freezing(study: Study, task: str) -> dict[str, Any]:
 def level_tokens(study: Study, task: str) -> dict[str, Any]:
     """C4: the share of the gap from L2x_H2x to Lx_H that each level token closes."""
     threshold = study.claims["C4"]["restored"]
-    names = ["level_token_prepend", "level_token_addition", "level_token_prepend_no_strip"]
-    base, full = study.accuracy(task, "L2x_H2x"), study.accuracy(task, "Lx_H")
-    result: dict[str, Any] = {"verdict": "not run", "L2x_H2x": _summary(base)}
+    tokens = ["level_token_prepend", "level_token_addition", "level_token_prepend_no_strip"]
+    names = ["L2x_H2x", "Lx_H", *tokens]
+    result: dict[str, Any] = {"verdict": "not run"}
+    result |= {name: _summary(study, task, [name]) for name in names if name != "Lx_H"}
+    groups = {name: study.accuracy(task, name) for name in names}
+    result["missing"] = [name for name in names if not len(groups[name])]
+    base, full = groups["L2x_H2x"], groups["Lx_H"]
+    if not len(base) or not len(full):
+        return result
+    result["gap"], of_gap = contrast([full, base], [1, -1])
+    if of_gap is not None:
+        result["gap_interval"] = of_gap
+    is_gap = of_gap is not None and by_sign(of_gap) == "holds"
     parts: list[Verdict] = []
-    for name in names:
-        runs = study.accuracy(task, name)
-        result[name] = _summary(runs)
-        if min(len(runs), len(base), len(full)) == 0:
-            parts.append("not run")
+    for name in tokens:
+        runs = groups[name]
+        if not len(runs):
             continue
-        gap = float(full.mean() - base.mean())
-        result[name]["restored"] = round(float(runs.mean() - base.mean()) / gap, 4) if gap else None
-        if min(len(runs), len(base), len(full)) < LEAST_RUNS or gap <= 0:
+        if result["gap"] > 0:
+            regained = float(runs.mean() - base.mean()) / result["gap"]
+            result[name]["restored"] = round(regained, 4)
+        # more than the threshold's share of the gap: runs - base - threshold (full - base) > 0
+        _, ends = contrast([runs, base, full], [1, threshold - 1, -threshold])
+        if ends is None or not is_gap:
             parts.append("inconclusive")
-            continue
-        # beyond the threshold of the gap: runs - base - threshold (full - base) > 0
-        random = np.random.default_rng(0)
-        draw = [
-            random.choice(group, size=(RESAMPLES, len(group))).mean(axis=1)
-            for group in (runs, base, full)
-        ]
-        ends = np.percentile(
-            draw[0] - draw[1] - threshold * (draw[2] - draw[1]), [2.5, 97.5]
-        ).tolist()
-        parts.append(by_sign(ends, 1 if name == names[0] else -1))
-    if "not run" not in parts:
-        result["verdict"] = over_tasks(parts)
+        else:
+            parts.append(by_sign(ends, 1 if name == tokens[0] else -1))
+    if not result["missing"]:
+        there = [result[name] for name in names if name != "Lx_H"]
+        result["regime"] = _regime([*there, _summary(study, task, ["Lx_H"])])
+        result["verdict"] = _if_converged(over_tasks(parts), result["regime"])
     return result
 
 
@@ -252,7 +258,7 @@ def operators(study: Study, task: str) -> dict[str, Any]:
     """C6: exact accuracy of each operator minus that of Lx_H, held against a margin."""
     margin = study.claims["C6"]["margin"]
     plain = study.accuracy(task, PROBED)
-    result: dict[str, Any] = {"verdict": "not run", PROBED: _summary(plain)}
+    result: dict[str, Any] = {"verdict": "not run", PROBED: _summary(study, task, [PROBED])}
     parts: list[Verdict] = []
     for name in study.params[task]["variants"]:
         says = study.variants[name]
@@ -260,75 +266,45 @@ def operators(study: Study, task: str) -> dict[str, Any]:
         runs = study.accuracy(task, name)
         if not other or not len(runs) or not len(plain):
             continue
-        result[name] = _summary(runs)
-        if min(len(runs), len(plain)) < LEAST_RUNS:
-            parts.append("inconclusive")
-            continue
-        effect, ends = difference(runs, plain)
-        result[name] |= {"effect": effect, "interval": ends}
-        if -margin < ends[0] and ends[1] < margin:
-            parts.append("holds")
-        else:
-            parts.append("fails" if ends[0] > margin or ends[1] < -margin else "inconclusive")
+        result[name] = _summary(study, task, [name])
+        result[name]["effect"], ends = contrast([runs, plain], [1, -1])
+        part: Verdict = "inconclusive"
+        if ends is not None:
+            result[name]["interval"] = ends
+            if -margin < ends[0] and ends[1] < margin:
+                part = "holds"
+            elif ends[0] > margin or ends[1] < -margin:
+                part = "fails"
+        found = _regime([result[PROBED], result[name]])
+        parts.append(_if_converged(part, found))
     if parts:
+        result["regime"] = _regime(entry for entry in result.values() if isinstance(entry, dict))
         result["verdict"] = over_tasks(parts)
     return result
 
 
-def _accuracies(study: Study, task: str, variants: list[str]) -> np.ndarray:
-    return np.concatenate([np.empty(0), *(study.accuracy(task, name) for name in variants)])
-
-
-def _summary(accuracies: np.ndarray) -> dict[str, Any]:
+def _summary(study: Study, task: str, variants: list[str]) -> dict[str, Any]:
+    """A group of runs: how many, how accurate, and in which regime."""
+    accuracies = study.group(task, variants)
     if not len(accuracies):
         return {"runs": 0}
-    return {"runs": len(accuracies), "exact_accuracy": round(float(accuracies.mean()), 6)}
+    curves = [curve for run, curve in study.curves(task).items() if run[0] in variants]
+    return {
+        "runs": len(accuracies),
+        "exact_accuracy": round(float(accuracies.mean()), 6),
+        **regime(curves, study.params[task]["train"]),
+    }
 
 
-def _by_difference(result: dict[str, Any], ours: np.ndarray, others: np.ndarray) -> dict[str, Any]:
-    if not len(ours) or not len(others):
-        return result
-    fewest = min(len(ours), len(others))
-    if fewest < LEAST_RUNS:
-        effect = round(float(ours.mean() - others.mean()), 6)
-        return result | {"verdict": "inconclusive", "effect": effect}
-    effect, ends = difference(ours, others)
-    verdict = by_sign(ends)
-    result |= {"effect": effect, "interval": ends}
-    if fewest >= LEAST_TO_PERMUTE:
-        result["p_permutation"] = permuted(ours, others)
-        if result["p_permutation"] >= UNLIKELY:
-            verdict = "inconclusive"
-    if verdict == "inconclusive":
-        result["runs_to_decide"] = runs_to_decide(ours, others)
-    return result | {"verdict": verdict}
+def _regime(groups: Iterable[dict[str, Any]]) -> str:
+    """The regime of a comparison of groups: that of the one that is furthest from the end."""
+    found = {group["regime"] for group in groups if group["runs"]}
+    return next((name for name in ("unknown", "still learning") if name in found), "converged")
 
 
-def permuted(ours: np.ndarray, others: np.ndarray) -> float:
-    """Two-sided p of the difference of means if runs are dealt to the groups at random."""
-    found = permutation_test(
-        (ours, others),
-        lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
-        vectorized=True,
-        n_resamples=100_000,
-        rng=np.random.default_rng(0),
-    )
-    return round(float(found.pvalue), 6)
-
-
-def runs_to_decide(ours: np.ndarray, others: np.ndarray) -> int | None:
-    """Runs a group at which both rules would decide; None if there is no effect.
-
-    1.96 standard errors fall below the effect, and dealing so many runs at random can be unlikely
-    at all: of the ways to deal n and n, two are the most extreme. More than there are now.
-    """
-    effect = ours.mean() - others.mean()
-    if not effect:
-        return None
-    variance = ours.var(ddof=1) + others.var(ddof=1)
-    dealt = next(n for n in range(LEAST_TO_PERMUTE, 99) if 2 / comb(2 * n, n) < UNLIKELY)
-    by_spread = int(np.ceil(1.96**2 * variance / effect**2))
-    return max(by_spread, dealt, min(len(ours), len(others)) + 1)
+def _if_converged(verdict: Verdict, regime: str) -> Verdict:
+    """A verdict on models that have finished learning, which others cannot decide."""
+    return verdict if regime == "converged" or verdict == "not run" else "inconclusive"
 
 
 def input_sided(study: Study, task: str) -> dict[str, Any]:

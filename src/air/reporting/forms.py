@@ -43,6 +43,8 @@ class _Train(Form):
     batch_size: Count
     lr: float
     weight_decay: float
+    schedule: str
+    lr_final: float
 
 
 class _Runs(Form):
@@ -113,6 +115,9 @@ class Evaluation(Form):
     puzzles: Count
     parameters: Count
     exact_accuracy_by_segment: Annotated[list[Share], Field(min_length=1)]
+    # not measured by older studies
+    train_exact_accuracy: Share | None = None
+    train_puzzles: Count | None = None
 
 
 class _Curve(Form):

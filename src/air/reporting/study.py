@@ -75,18 +75,25 @@ class Study:
                 task, self.params[task], "evaluation"
             ).items()
         ]
-        columns = ["variant", "seed", "exact_accuracy", "cell_accuracy", "puzzles", "parameters"]
-        return pd.DataFrame(rows, columns=[*columns, "exact_accuracy_by_segment"])
+        columns = ["variant", "seed", *forms.Evaluation.model_fields]
+        return pd.DataFrame(rows, columns=columns)
 
-    def accuracy(self, task: str, variant: str) -> np.ndarray:
-        """Exact accuracy of every run of a variant (fractions), in order of seed."""
+    def accuracy(self, task: str, variant: str, measure: str = "exact_accuracy") -> np.ndarray:
+        """A measure of every run of a variant (fractions), in order of seed, where it is known."""
         runs = self.runs(task)
-        return np.asarray(runs.loc[runs["variant"] == variant, "exact_accuracy"], dtype=float)
+        return np.asarray(runs.loc[runs["variant"] == variant, measure].dropna(), dtype=float)
 
     def mean_accuracy(self, task: str, variants: Iterable[str]) -> float | None:
         """Mean exact accuracy over all runs of some variants; None if there is none."""
-        runs = np.concatenate([np.empty(0), *(self.accuracy(task, name) for name in variants)])
+        runs = self.group(task, variants)
         return float(runs.mean()) if len(runs) else None
+
+    def group(
+        self, task: str, variants: Iterable[str], measure: str = "exact_accuracy"
+    ) -> np.ndarray:
+        """A measure of every run of some variants (fractions)."""
+        found = (self.accuracy(task, name, measure) for name in variants)
+        return np.concatenate([np.empty(0), *found])
 
     def groups(self, task: str, experiment: str) -> dict[str, list[str]]:
         """What an experiment compares: groups of the task's variants, by title.

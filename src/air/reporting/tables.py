@@ -4,7 +4,6 @@ import re
 from html import escape
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from air import paths
@@ -12,6 +11,7 @@ from air.files import UserError, read_json
 from air.reporting import claims as judging
 from air.reporting import forms
 from air.reporting.claims import LEARNED
+from air.reporting.comparisons import regime
 from air.reporting.shown import Shown, as_table, missing
 from air.reporting.study import EXPERIMENTS, Study
 
@@ -77,8 +77,7 @@ def rules(study: Study) -> Shown:
     html = re.sub(r"``([\w ]+)``", lambda found: f"<code>{found[1]}</code>", "".join(blocks))
     words = {"title", "statement", "tasks", "own"}
     thresholds: dict[str, Any] = {
-        name: getattr(judging, name)
-        for name in ("LEAST_RUNS", "LEARNED", "LEAST_TO_PERMUTE", "UNLIKELY")
+        name: getattr(judging, name) for name in ("LEAST_RUNS", "SATURATED", "RISE", "LEARNED")
     }
     for name, claim in study.claims.items():
         thresholds |= {f"{name}: {key}": claim[key] for key in claim if key not in words}
@@ -120,7 +119,7 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
             return (
                 f"{_percent(ours['exact_accuracy'])} of puzzles solved by {_runs(ours)} of "
                 f"asymmetric variants, {_percent(others['exact_accuracy'])} by {_runs(others)} of "
-                f"symmetric ones{_interval(found)}{_published(found)}."
+                f"symmetric ones{_interval(found)}{_published(found)}. {_judged_in(found)}"
             )
         case "C2":
             return " ".join(
@@ -139,10 +138,17 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
             )
         case "C4":
             tokens = [name for name in found if name.startswith("level_token")]
-            return "Share of the gap regained: " + "; ".join(
+            regained = "; ".join(
                 f"{name.removeprefix('level_token_')} {_share(found[name].get('restored'))}"
                 for name in tokens
             )
+            low, high = found.get("gap_interval", (None, None))
+            gap = f"Lx_H less L2x_H2x {100 * found['gap']:+.1f} points"
+            if low is not None:
+                gap += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+                if low <= 0:
+                    gap += ", so that no gap is established"
+            return f"{gap}. Share of the gap regained: {regained}. {_judged_in(found)}"
         case "C5":
             return " ".join(
                 f"{run}: contrast per layer {_layers(entry)}"
@@ -158,11 +164,12 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
                 for run, entry in found["runs"].items()
             )
         case _:
-            return "; ".join(
-                f"{name} {_percent(entry['exact_accuracy'])}"
+            accuracies = "; ".join(
+                f"{name} {_percent(entry['exact_accuracy'])}{_points(entry)}"
                 for name, entry in found.items()
                 if isinstance(entry, dict) and entry.get("runs")
             )
+            return f"{accuracies}. {_judged_in(found)}"
 
 
 def accuracy(study: Study, task: str, experiment: str) -> Shown:
@@ -198,17 +205,20 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
             )
     caption = (
         f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: test puzzles solved, mean and standard "
-        "deviation over training runs."
+        "deviation over training runs; training puzzles solved; whether learning had finished."
     )
     return as_table(pd.DataFrame(rows).fillna(""), f"accuracy-{task}-{experiment}", caption)
 
 
 def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
-    runs = np.concatenate([np.empty(0), *(study.accuracy(task, name) for name in names)])
+    runs, of_training = study.group(task, names), study.group(task, names, "train_exact_accuracy")
+    curves = [curve for run, curve in study.curves(task).items() if run[0] in names]
     return {
         "runs": len(runs),
         "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
         "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
+        "training puzzles, %": f"{100 * of_training.mean():.1f}" if len(of_training) else "",
+        "regime": regime(curves, study.params[task]["train"])["regime"] if len(runs) else "",
     }
 
 
@@ -377,14 +387,33 @@ def _runs(group: dict[str, Any]) -> str:
 
 def _interval(found: dict[str, Any]) -> str:
     if "interval" not in found:
-        return "; one run a group shows no spread"
+        return "; too few runs for an interval"
     low, high = found["interval"]
     told = f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
-    if "p_permutation" in found:
-        told += f", p = {found['p_permutation']:.2g} by permutation"
     if found.get("runs_to_decide"):
-        told += f"; about {found['runs_to_decide']:,} runs a group would decide"
+        told += f"; about {found['runs_to_decide']:,} runs per group would decide"
     return told
+
+
+def _points(entry: dict[str, Any]) -> str:
+    """How far a group is from the one it is compared with, in points."""
+    if "interval" not in entry:
+        return ""
+    return " [" + ", ".join(f"{100 * end:+.1f}" for end in entry["interval"]) + "]"
+
+
+def _judged_in(found: dict[str, Any]) -> str:
+    """The regime of a comparison, and what follows for the verdict."""
+    match found["regime"]:
+        case "still learning":
+            return (
+                "Judged while still learning, so it decides nothing about models that have "
+                "finished: the difference may be one of speed."
+            )
+        case "unknown":
+            return "Whether these models had finished learning is unknown."
+        case _:
+            return "Judged on converged models."
 
 
 def _number(value: float | None) -> str:
