@@ -2,13 +2,15 @@
 #   make         the whole study on params.yaml; ends with the report
 #   make smoke   the same in a minute, tiny, in a clone of its own (.smoke): does everything work?
 #   make test    the tests
-# All make .venv first, from the lock. Interrupted, they go on where they were.
+# All make .venv first, from the lock; tests add what they need to it. Interrupted, they go on where
+# they were.
 
 PYTHON ?= python3
+PYTHONS := 3.11.0 3.12 3.13 3.14
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study smoke test test-slow test-slurm lint format docs linkcheck lock
+.PHONY: study smoke test test-slow test-slurm lint format docs linkcheck lock check-lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
@@ -21,51 +23,62 @@ smoke: .venv/installed
 	cd .smoke && PYTHONPATH=$(CURDIR)/.smoke/src snakemake --cores all
 	@echo "The report: $(CURDIR)/.smoke/reports/html/index.html"
 
-test: .venv/installed
+test: .venv/developer
 	pytest -n 2
 
 # The whole pipeline in scratch clones: both engines, interruptions, a remote.
-test-slow: .venv/installed
+test-slow: .venv/developer
 	pytest -m slow -n 2 --dist loadfile --durations=10
 
 # On a Slurm of its own on this machine: needs Debian's slurmctld, slurmd, slurm-client and munge.
-test-slurm: .venv/installed
+test-slurm: .venv/developer
 	pytest -s tests/cluster/slurm.py
 
-lint: .venv/installed
+lint: .venv/developer
 	ruff check .
 	ruff format --check .
 	snakefmt --check .
 	snakemake --lint
 	mypy
 
-format: .venv/installed
+format: .venv/developer
 	ruff check --fix .
 	ruff format .
 	snakefmt .
 
 # The site. Every warning is an error: a link that leads nowhere, a name that nothing has.
-docs: .venv/installed
+docs: .venv/developer
 	sphinx-build -W --keep-going -n -q docs docs/_build/html
 	@echo "The site: $(CURDIR)/docs/_build/html/index.html"
 
 # Links to other sites, which needs a network.
-linkcheck: .venv/installed
+linkcheck: .venv/developer
 	sphinx-build -q -b linkcheck docs docs/_build/linkcheck
 
+# What the study needs, and (below) what tests, checks and documentation need besides. The lock says
+# in which versions.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("air needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "Installing the locked environment into .venv (a minute or two)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline]'
 	@touch $@
 
-# Newest versions of everything that pyproject.toml names, written to the lock and environment.yml.
-lock:
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable '.[pipeline,hub,s3,ssh,slurm,docs,dev]'
-	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
-	rm -rf .venv-lock
-	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > environment.tmp
-	mv environment.tmp environment.yml
+.venv/developer: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline,hub,s3,ssh,slurm,docs,dev]'
+	@touch $@
+
+# Newest versions of everything that pyproject.toml names and that fit the oldest Python it allows,
+# for requirements.lock and environment.yml. PyTorch brings CUDA libraries of its own where it needs
+# them, so they are left out.
+lock: .venv/developer
+	uv pip compile --quiet --upgrade --all-extras --python-version $(firstword $(PYTHONS)) \
+	    --no-header --no-annotate pyproject.toml --output-file .lock
+	grep -vE '^(cuda|nvidia|triton)' .lock > requirements.lock && rm .lock
+	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > .lock
+	mv .lock environment.yml
+
+# Whether the lock can be installed on every Python that pyproject.toml names, without installing it.
+check-lock: .venv/developer
+	@for version in $(PYTHONS); do echo "requirements.lock on Python $$version"; \
+	    uv pip compile --quiet --python-version $$version requirements.lock > /dev/null || exit 1; done

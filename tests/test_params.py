@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from air.cli import app
@@ -24,7 +26,8 @@ FAULTS = [
     ("heads: 4", "heads: -4", "sudoku.model.heads: input should be greater than 0, not -4"),
     ("seeds: [0]\n", "seeds: [0, 0]\n", "sudoku.seeds: 0 stands twice"),
     ("seeds: [0]\n", "seeds: [-1]\n", "sudoku.seeds: -1 is not allowed"),
-    ("seeds: [0]\n", "seeds: []\n", "sudoku.seeds: list should have at least 1 item"),
+    ("seeds: [0]\n", "seeds: []\n", "sudoku.seeds: is empty, but variants is not; empty both"),
+    ("  variants: [Lx_H, Lx_Hx]\n", "  variants: []\n", "sudoku.variants: is empty, but seeds"),
     ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H, Lx_Q]\n", "sudoku.variants: 'Lx_Q' is not"),
     ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H, Lx_H]\n", "sudoku.variants: Lx_H stands"),
     ("  variants: [Lx_H, Lx_Hx]\n", "  variants: [Lx_H]\n",
@@ -83,6 +86,19 @@ def test_faults_are_one_line(tmp_path: Path, old: str, new: str, message: str) -
     assert message in said
     assert "\n" not in said
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_task_may_be_left_out_but_not_all(tmp_path: Path) -> None:
+    content: Any = YAML(typ="safe").load(SMOKE)
+    path = tmp_path / "params.yaml"
+    for task in ("maze", "sudoku"):
+        for runs in (content[task], *content[task]["probes"].values()):
+            runs |= {"variants": [], "seeds": []}
+        YAML(typ="safe").dump(content, path)
+        if task == "maze":
+            assert load_params(path).task("maze").variants == []
+    with pytest.raises(UserError, match="no task has variants to train: give some to sudoku or"):
+        load_params(path)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,24 @@ def test_notebooks_are_clean() -> None:
                 assert not re.search(r"\b(def|class|for|if|while)\b.*:\s*$", cell.source, re.M)
 
 
+def test_the_lock_fits_every_python_that_is_supported() -> None:
+    """By what the installed packages say; `make check-lock` asks the registry."""
+    from importlib.metadata import distribution, metadata
+
+    from packaging.specifiers import SpecifierSet
+
+    supported = re.findall(r":: (3\.\d+)", "\n".join(metadata("air").get_all("Classifier")))
+    oldest = metadata("air")["Requires-Python"].removeprefix(">=")
+    assert supported[0] == oldest
+    pins = [line.split("==") for line in (ROOT / "requirements.lock").read_text().split()]
+    for name, version in pins:
+        there = distribution(name)
+        assert there.version.split("+")[0] == version
+        fits = SpecifierSet(there.metadata["Requires-Python"] or "")
+        for python in supported:
+            assert fits.contains(f"{python}.0"), (name, python)
+
+
 def test_conda_has_the_locked_versions() -> None:
     from ruamel.yaml import YAML
 

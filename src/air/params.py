@@ -32,12 +32,17 @@ class TaskParams(BaseModel):
     model: ModelConfig
     train: TrainConfig
     evaluation: EvaluationConfig
-    variants: list[str] = Field(min_length=1, description="what to train (`air variants`)")
-    seeds: list[int] = Field(min_length=1, description="one training run per variant and seed")
+    variants: list[str] = Field(
+        description="what to train (`air variants`); [] here and for seeds leaves the task out"
+    )
+    seeds: list[int] = Field(description="one training run per variant and seed")
     probes: ProbesConfig
 
     @model_validator(mode="after")
     def _fits(self) -> "TaskParams":
+        for key, other in (("variants", "seeds"), ("seeds", "variants")):
+            if not getattr(self, key) and getattr(self, other):
+                raise _At(key, f"is empty, but {other} is not; empty both to leave the task out")
         _each_once("variants", self.variants)
         for name in self.variants:
             try:
@@ -122,6 +127,12 @@ class Params(BaseModel):
     )
     compute: ComputeConfig
     runtime: RuntimeConfig
+
+    @model_validator(mode="after")
+    def _some_task(self) -> "Params":
+        if not any(self.task(name).variants for name in TASKS):
+            raise ValueError(f"no task has variants to train: give some to {' or '.join(TASKS)}")
+        return self
 
     def task(self, name: str) -> TaskParams:
         """The section of a task, by its name."""

@@ -353,7 +353,8 @@ def setting(study: Study) -> Shown:
             model["layers"], model["hidden_size"], model["heads"], model["positions"],
             model["max_segments"], train["steps"], train["batch_size"], train["lr"],
             train["weight_decay"],
-            f"{len(section['seeds'])} per variant, {len(section['variants'])} variants",
+            f"{len(section['seeds'])} per variant, {len(section['variants'])} variants"
+            if section["variants"] else "left out",
         ]  # fmt: skip
         columns[title] = pd.Series(values, index=list(paper))
     columns["paper"] = pd.Series(paper)
