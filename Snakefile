@@ -13,6 +13,7 @@ rule all:
     default_target: True
     input:
         pages=PAGES,
+        cost="reports/html/cost.html",
         claims="reports/claims.json",
         runs=outputs_of_runs,
         params="results/params.json",
@@ -21,3 +22,4 @@ rule all:
 
 onstart:
     take_over()
+    do_without()

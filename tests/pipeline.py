@@ -67,7 +67,7 @@ def snakemake_stages(folder: Path) -> dict[str, Stage]:
     assert ended.returncode == 0, ended.stderr
     jobs = re.findall(
         r"^rule \w+:\n    input: (.*)\n    output: (.*)\n(?:    .*\n)*"
-        r"Shell command: .* --single-item '(.+?)'",
+        r"Shell command: .*repro\.py '?(.+?)'? ",
         ended.stdout,
         re.MULTILINE,
     )

@@ -98,9 +98,9 @@ def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         path = tmp_path / "logs/benchmark" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t2048\n", encoding="utf-8")
-    log = tmp_path / "logs/train/maze/hrm/seed1.log"
-    log.parent.mkdir(parents=True)
-    log.touch()  # nothing ran: DVC restored it
+    mark = tmp_path / "logs/train/maze/hrm/seed1.restored"
+    mark.parent.mkdir(parents=True)
+    mark.touch()
     html = tables.cost(study).html
     rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
     assert rows[0] == ["train", "Maze", "1", "1", "60.0 s", "60.0 s", "2.00 GiB"]

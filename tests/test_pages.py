@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 yaml = YAML(typ="safe")
 SCALES = ("paper", "least")
+MADE = (*PAGES, "cost")
 
 
 def configure(folder: Path, scale: str) -> None:
@@ -51,7 +52,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ended = call(folder, "air", "claims")
         assert ended.returncode == 0, ended.stderr
         with ThreadPoolExecutor(2) as pool:
-            for ended in pool.map(lambda name: call(folder, "air", "report", name), PAGES):  # noqa: B023
+            for ended in pool.map(lambda name: call(folder, "air", "report", name), MADE):  # noqa: B023
                 assert ended.returncode == 0, ended.stderr
         made[scale] = folder / "reports/html"
     return made
@@ -81,7 +82,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", MADE)
 def test_a_page_stands_alone(scale: str, name: str, studies: dict[str, Path]) -> None:
     path = studies[scale] / f"{name}.html"
     assert path.stat().st_size < 5e6
@@ -140,7 +141,7 @@ def browser() -> Any:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", MADE)
 def test_a_page_opens_in_a_browser(
     scale: str, name: str, studies: dict[str, Path], browser: Any, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,17 @@ import time
 from pathlib import Path
 
 import psutil
+from dvc.config import Config
+from dvc.exceptions import DvcException
 from snakemake.utils import min_version
 
 from air.files import UserError
 from air.params import load_params
 from air.reporting.captions import CAPTIONS
 from air.tasks.registry import TASKS
+
+sys.path.insert(0, str(Path(workflow.basedir, "workflow/scripts")))
+import repro
 
 min_version("9.0")
 
@@ -30,11 +36,12 @@ except UserError as error:
 # Snakemake, active or not. The mark lets a later call recognise jobs that outlived theirs.
 shell.prefix(
     "set -euo pipefail; "
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" AIR_SNAKEMAKE={os.getpid()}; "
+    f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+    f"export AIR_SNAKEMAKE={os.getpid()}; "
 )
 
 THREADS = PARAMS.compute.threads
-NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb"))
+NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb") if path.stem != "cost")
 PAGES = expand("reports/html/{notebook}.html", notebook=NOTEBOOKS)
 DATA = expand(
     "data/{task}/{file}",
@@ -59,35 +66,28 @@ def processes(wildcards):
     return PARAMS.task(wildcards.task).train.processes
 
 
-def has_remote():
-    """Whether a DVC remote is configured, from which finished stages can be restored."""
-    from dvc.config import Config
-
-    return bool(Config(dvc_dir=".dvc").get("core", {}).get("remote"))
-
-
-def repro():
-    """The one command of every job.
-
-    DVC knows by hash whether there is anything to do, and restores what it has made before. With a
-    remote it is asked twice: pulling, it takes a stage for restored even if a file is missing that
-    is kept in git and not in the remote. (Rules mark such files with `update`, so that Snakemake
-    does not delete them before the job.)
-
-    A clone that has made nothing yet and has no remote makes everything itself, by force: numbers
-    that came with git are to be rebuilt, not believed. The output is shown and kept; tee outlives
-    Ctrl-C, so that the last words are too.
-    """
-    call = "dvc --wait-for-lock repro --quiet {option}--single-item '{{params.stage}}'"
-    if has_remote():
-        calls = [call.format(option="--pull "), call.format(option="")]
-    else:
-        calls = [call.format(option="" if Path(".dvc/cache/runs").exists() else "--force ")]
-    return f"( {' && '.join(calls)} ) 2>&1 | tee -i '{{log}}'"
-
+# The one command of every job.
+REPRO = "python workflow/scripts/repro.py {params.stage:q} {log:q}"
 
 # A job on a cluster reads the workflow again, and keeps to what the call that submitted it decided.
-REPRO = os.environ.setdefault("AIR_REPRO", repro())
+try:
+    os.environ.setdefault("AIR_REPRO", repro.mode())
+except DvcException as error:
+    print(f"DVC's configuration (.dvc/config, .dvc/config.local): {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def do_without():
+    """Go on without a remote that cannot be reached, and without git where there is none."""
+    here = Path.cwd()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        with Config(dvc_dir=".dvc").edit("local") as config:  # a ZIP file, a container
+            config["core"]["no_scm"] = True
+    if os.environ["AIR_REPRO"] == "pull" and (why := repro.unreachable()):
+        print(
+            f"DVC's remote cannot be reached, nothing is restored from it: {why}", file=sys.stderr
+        )
+        os.environ["AIR_REPRO"] = repro.without_remote()
 
 
 def slurm_jobs():
@@ -126,8 +126,8 @@ def take_over():
     for process in psutil.process_iter():
         try:
             marked = process.cwd() == os.getcwd() and "AIR_SNAKEMAKE" in process.environ()
-            if marked and process.name() != "tee":  # which is still to write the last words
-                process.terminate()
+            if marked:
+                process.terminate()  # repro.py ends after what it runs, with its last words
                 left_behind.append(process)
         except psutil.Error:
             continue  # not ours to look at, or just ended

@@ -48,3 +48,20 @@ rule report:
         captions=CAPTIONS,
     shell:
         REPRO
+
+
+# What the jobs took is never the same twice, so this page is no stage of DVC's.
+rule cost:
+    input:
+        notebook="reports/cost.ipynb",
+        pages=PAGES,
+        code=code("reporting"),
+    output:
+        page="reports/html/cost.html",
+        files=directory("reports/html/files/cost"),
+    log:
+        "logs/report/cost.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "air report cost 2>&1 | tee -i {log:q}"

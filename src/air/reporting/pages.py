@@ -1,12 +1,14 @@
 """Notebooks to pages: papermill runs them, nbconvert renders what they show, without code."""
 
 import base64
+import hashlib
 import json
-import platform
+import os
 import shutil
-import subprocess
+import sys
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,19 @@ from typing import Any
 import nbformat
 import papermill
 from jinja2 import Environment, FileSystemLoader
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+import air
 from air import paths
 from air.files import UserError, reading, there, write_bytes, write_text
 from air.reporting.shown import KINDS, LINKS
 from air.reporting.study import RESTORE, Study
 
-# The pages in the order of the menu.
+# The pages in the order of the menu. The page on cost is not among them: it shows what the jobs of
+# Snakemake took, which is never the same twice, and DVC does not make it.
 PAGES = {
     "index": "Claims",
     "data": "Puzzles",
@@ -32,21 +37,70 @@ PAGES = {
     "rollouts": "Rollouts",
     "freeze": "Freezing",
     "attention": "Attention",
-    "cost": "Cost",
 }
 # What nbformat raises at JSON that is no notebook.
 ODD = (nbformat.ValidationError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-# what makes the numbers and pages, but for the parameters, which are told by themselves
-CODE = ("src", "workflow", "Snakefile", "dvc.yaml", "reports/*.ipynb")
+HERE = Path(__file__).parent
+SOCKET_PATH = 80  # characters: the system allows about 100 for the path of a socket, with its name
 
 
 def kernel_in(folder: Path) -> type[AsyncKernelManager]:
-    """Kernels spoken to through sockets in ``folder``, so that notebooks run side by side.
+    """Kernels of this very interpreter, spoken to through sockets in ``folder``.
 
-    Left to itself, every kernel of the current folder would choose the same sockets.
+    Whatever kernel the user has installed under the usual name, another Python or another copy of
+    the code, is not asked. Left to itself, every kernel of the current folder would choose the same
+    sockets, so that notebooks could not run side by side.
     """
-    sockets = {"transport": "ipc", "ip": str(folder / "kernel")}
-    return type("Kernel", (AsyncKernelManager,), sockets)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    ours = KernelSpec(argv=command, display_name="Python 3", language="python")
+    members = {"transport": "ipc", "ip": str(folder / "kernel"), "kernel_spec": ours}
+    return type("Kernel", (AsyncKernelManager,), members)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for sockets and the executed notebook, with a path short enough for a socket."""
+    for parent in (Path(tempfile.gettempdir()), Path("/tmp"), Path(".tmp")):
+        with suppress(OSError):
+            Path(".tmp").mkdir(exist_ok=True) if parent == Path(".tmp") else None
+            made = Path(tempfile.mkdtemp(prefix="air-", dir=parent))
+            if len(str(made)) <= SOCKET_PATH:
+                break
+            made.rmdir()
+    else:
+        raise UserError("no folder can be used for temporary files; set TMPDIR to one that can")
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def nothing_of_the_users(folder: Path) -> Iterator[None]:
+    """Hide the user's configuration of Jupyter and IPython: a page depends on the study alone.
+
+    (Matplotlib's is hidden where figures are drawn, :func:`air.reporting.shown.style`.)
+    """
+    code = str(Path(air.__file__).parents[1])  # cells run the code that runs here
+    ours = {
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
+        "JUPYTER_DATA_DIR": str(folder / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "jupyter"),
+        "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONPATH": os.pathsep.join([code, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    hidden = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "PYTHONSTARTUP")
+    before = {name: os.environ.get(name) for name in (*ours, *hidden)}
+    try:
+        os.environ.update(ours)
+        for name in hidden:
+            os.environ.pop(name, None)
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def render(notebook: Path, page: Path) -> None:
@@ -58,18 +112,18 @@ def render(notebook: Path, page: Path) -> None:
         UserError: there is no such notebook, or a cell of it failed.
     """
     if not there(notebook):
-        raise UserError(f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}")
+        raise UserError(f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}, cost")
     made_from = provenance()  # before anything is written
     with reading(notebook, "a notebook", *ODD, mend=RESTORE):
         nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))
-    with tempfile.TemporaryDirectory() as folder:
-        executed = Path(folder, notebook.name)
+    with scratch() as folder, nothing_of_the_users(folder):
+        executed = folder / notebook.name
         try:
             papermill.execute_notebook(
                 notebook,
                 executed,
                 kernel_name="python3",
-                kernel_manager_class=kernel_in(Path(folder)),
+                kernel_manager_class=kernel_in(folder),
                 shutdown_kernel="immediate",
                 progress_bar=False,
             )
@@ -81,27 +135,29 @@ def render(notebook: Path, page: Path) -> None:
         except RuntimeError as error:  # the process that runs the cells has died
             raise UserError(f"{notebook}: cannot be run to its end: {error}") from None
         content = nbformat.read(executed, as_version=4)
-    files = take_files(content, f"files/{notebook.stem}")
+        files = take_files(content, f"files/{notebook.stem}")
+        exporter = HTMLExporter(
+            template_name="basic", exclude_input=True, exclude_anchor_links=True
+        )
+        exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+        body, _ = exporter.from_notebook_node(content)
     folder_of_files = page.parent / "files" / notebook.stem
     shutil.rmtree(folder_of_files, ignore_errors=True)
     folder_of_files.mkdir(parents=True)
     for name, file in files.items():
         write_bytes(folder_of_files / name, file)
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    body, _ = exporter.from_notebook_node(content)
     for anchor, title in sections(content):
         body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{anchor}">{title}</h2>', 1)
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False)
+    templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
     name = notebook.stem
     text = templates.get_template("page.html.j2").render(
         name=name,
-        title=PAGES.get(name, name),
+        title=PAGES.get(name, name.capitalize()),
         pages=PAGES,
         sections=sections(content),
         body=body,
         provenance=made_from,
-        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
     )
     write_text(page, text)
 
@@ -180,18 +236,27 @@ def sections(content: Any) -> list[tuple[str, str]]:
 
 
 def provenance() -> dict[str, str]:
-    """What the numbers of a page came from."""
+    """What a page was made from: the same for the same inputs, wherever and whenever it is made."""
     study = Study.load()
     compute = study.params["compute"]
     return {
         "preset": study.params["preset"],
-        "code": _commit(),
+        "parameters": digest([paths.PARAMS_CHECKED]),
         "data": ", ".join(_data(study)) or "not made yet",
+        "report's code": digest(sorted(path for path in HERE.iterdir() if path.is_file())),
         "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
-        "software": f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("air", "torch", "numpy")),
-        "page made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "software": ", ".join(
+            f"{name} {version(name).split('+')[0]}" for name in ("air", "torch", "numpy")
+        ),
     }
+
+
+def digest(files: Iterable[Path]) -> str:
+    """One short hash of the contents of several files, in this order."""
+    content = hashlib.sha256()
+    for file in files:
+        content.update(hashlib.sha256(file.read_bytes()).digest())
+    return content.hexdigest()[:8]
 
 
 def _data(study: Study) -> list[str]:
@@ -202,16 +267,3 @@ def _data(study: Study) -> list[str]:
         for split in ("train", "test")
         if (look := study.look(task, split)) is not None
     ]
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", *CODE)
-        return git("rev-parse", "--short", "HEAD") + (" with local changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "not in a git repository"

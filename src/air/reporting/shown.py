@@ -64,7 +64,8 @@ def missing(what: str) -> Shown:
 
 @contextmanager
 def style() -> Iterator[None]:
-    with mpl.rc_context(), plt.style.context(STYLE):
+    """Our style on matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    with plt.style.context(STYLE, after_reset=True):
         yield
 
 

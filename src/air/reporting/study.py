@@ -193,20 +193,20 @@ class Study:
     def costs(self) -> pd.DataFrame:
         """One row per job that Snakemake has measured: stage, task, seconds, MiB, restored.
 
-        A job is restored if it said nothing: DVC had its outputs already.
+        A job is restored if DVC had its outputs already (workflow/scripts/repro.py).
         """
         rows = []
         for path in sorted(paths.BENCHMARKS.rglob("*.tsv")):
             stage, *what = path.relative_to(paths.BENCHMARKS).with_suffix("").parts
             last = _table(path, ["s", "max_rss"], separator="\t").iloc[-1]
-            log = Path("logs", stage, *what).with_suffix(".log")
+            mark = Path("logs", stage, *what).with_suffix(".restored")
             rows.append(
                 {
                     "stage": stage,
                     "task": what[0] if what and what[0] in self.tasks else "",
                     "seconds": float(last["s"]),
                     "memory": float(last["max_rss"]),
-                    "restored": log.exists() and not log.stat().st_size,
+                    "restored": mark.exists(),
                 }
             )
         return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory", "restored"])

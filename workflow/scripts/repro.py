@@ -1,0 +1,131 @@
+"""What every job of the workflow runs: DVC brings one stage up to date, and its log is kept.
+
+    python workflow/scripts/repro.py STAGE LOG
+
+DVC knows by hash whether there is anything to do, and restores what it has made before. The stage's
+own output and DVC's errors are shown and written to LOG; that DVC was successful is not. A job that
+had nothing to say was restored: LOG is then that of the run which made its outputs (Snakemake
+deletes it before a job, so a second name, .kept, holds it), and .restored beside it says so.
+
+The environment variable AIR_REPRO says how DVC is asked, the same for all jobs of a call (`mode`).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+REACH_SECONDS = 30
+
+
+def mode() -> str:
+    """How DVC is asked: pull, plain or force.
+
+    With a remote (pull), finished stages are restored from it. A clone that has neither a remote
+    nor anything made yet computes everything (force): numbers that came with git are to be
+    reproduced, not believed.
+
+    Raises:
+        DvcException: the configuration of DVC is not valid.
+    """
+    from dvc.config import Config
+
+    if Config(dvc_dir=".dvc").get("core", {}).get("remote"):
+        return "pull"
+    return without_remote()
+
+
+def without_remote() -> str:
+    return "plain" if Path(".dvc/cache/runs").exists() else "force"
+
+
+def unreachable() -> str:
+    """Why the default remote cannot be reached, or nothing if it can."""
+    command = [sys.executable, __file__, "--reach"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=REACH_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {REACH_SECONDS} seconds"
+    said = ended.stderr.strip().splitlines()
+    return (said[-1] if said else f"exit code {ended.returncode}") if ended.returncode else ""
+
+
+def _reach() -> None:
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            remote = repo.cloud.get_remote()
+            # the answer that there is nothing at this path is an answer
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                remote.fs.info(remote.path)
+            if remote.fs.protocol == "local" and not os.access(_existing(remote.path), os.R_OK):
+                raise PermissionError(f"{remote.path} cannot be read")
+    except Exception as error:  # of any file system's library
+        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _existing(path: str) -> Path:
+    """``path``, or the nearest folder above it that there is."""
+    return next(folder for folder in (Path(path), *Path(path).parents) if folder.exists())
+
+
+def _dvc(*options: str) -> int:
+    """``dvc repro`` in this process, without what DVC says of its success."""
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+        from dvc.cli import main  # whose log is bound to the output there is now
+
+        return int(main(["--wait-for-lock", "repro", "--single-item", *options]))
+
+
+def _reproduce(stage: str) -> int:
+    asked = os.environ.get("AIR_REPRO") or mode()
+    if asked == "pull":
+        # DVC asked to pull takes a stage for restored even if a file is missing that is kept in git
+        # and not in the remote, so it is asked twice
+        return _dvc("--pull", stage) or _dvc(stage)
+    return _dvc("--force", stage) if asked == "force" else _dvc(stage)
+
+
+def main(stage: str, log: Path) -> int:
+    """Run the job; its exit code. Ctrl-C is left to the job, whose last words are to be kept."""
+    command = [sys.executable, __file__, "--stage", stage]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    kept, restored = log.with_suffix(".kept"), log.with_suffix(".restored")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    assert job.stdout is not None
+    with contextlib.ExitStack() as opened:
+        file = None
+        while said := os.read(job.stdout.fileno(), 65536):
+            if file is None:
+                file = opened.enter_context(log.open("wb", buffering=0))
+                restored.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a full disk stops no training
+                file.write(said)
+            with contextlib.suppress(OSError):  # nor does a terminal that has gone
+                os.write(sys.stdout.fileno(), said)
+    code = job.wait()
+    with contextlib.suppress(OSError):
+        if file is None:
+            restored.touch()
+            log.hardlink_to(kept)
+        elif code == 0:
+            kept.unlink(missing_ok=True)
+            kept.hardlink_to(log)
+    return code
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--reach"]:
+            _reach()
+        case ["--stage", stage]:
+            sys.exit(_reproduce(stage))
+        case [stage, log]:
+            sys.exit(main(stage, Path(log)))
+        case _:
+            sys.exit(__doc__)
