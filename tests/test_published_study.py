@@ -19,7 +19,9 @@ from air.reporting.study import Study
 from air.tasks.registry import TASKS
 from tests.conftest import ROOT, TITLES
 
-PUBLISHED = sorted(path.parent for path in (ROOT / paths.PUBLISHED).glob("*/results"))
+PUBLISHED = sorted(
+    path.parents[1] for path in (ROOT / paths.PUBLISHED).glob("*/reports/claims.json")
+)
 
 
 def test_the_default_study_is_mini() -> None:

@@ -27,6 +27,10 @@ min_version("9.0")
 try:
     if config:
         raise UserError("--config: both engines read params.yaml; change it there instead")
+    if "{" in workflow.basedir or "}" in workflow.basedir:
+        raise UserError(
+            f"{workflow.basedir}: Snakemake takes braces in a path for wildcards; rename the folder"
+        )
     PARAMS = load_params()
 except UserError as error:
     print(error, file=sys.stderr)
