@@ -9,19 +9,21 @@ PYTHON ?= python3
 PYTHONS := 3.11.0 3.12 3.13 3.14
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A user of a container may have none, and tools stop without.
+export HOME ?= /tmp
 
 .PHONY: study smoke test test-slow test-slurm lint format docs linkcheck lock check-lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
 	snakemake --cores all
-	@echo "The report: $(CURDIR)/reports/html/index.html"
+	@echo "The report: reports/html/index.html"
 
 # The last commit, as params.yaml would have it: the clone's own code runs there.
 smoke: .venv/installed
 	rm -rf .smoke && git clone --quiet . .smoke && cp presets/smoke.yaml .smoke/params.yaml
-	cd .smoke && PYTHONPATH=$(CURDIR)/.smoke/src snakemake --cores all
-	@echo "The report: $(CURDIR)/.smoke/reports/html/index.html"
+	cd .smoke && PYTHONPATH="$$PWD/src" snakemake --cores all
+	@echo "The report: .smoke/reports/html/index.html"
 
 test: .venv/developer
 	pytest -n 2
@@ -49,7 +51,7 @@ format: .venv/developer
 # The site. Every warning is an error: a link that leads nowhere, a name that nothing has.
 docs: .venv/developer
 	sphinx-build -W --keep-going -n -q docs docs/_build/html
-	@echo "The site: $(CURDIR)/docs/_build/html/index.html"
+	@echo "The site: docs/_build/html/index.html"
 
 # Links to other sites, which needs a network.
 linkcheck: .venv/developer

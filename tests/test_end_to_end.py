@@ -33,7 +33,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Every file that a stage of DVC's makes, by its path: data, models, metrics, pages, figures."""
+    """What the stages of DVC make, by path: data, models, metrics, pages and figures."""
     made = {name for stage in dvc_stages(folder).values() for name in stage.makes}
     files = [
         file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from air import paths
-from air.files import UserError, free, write_arrays, write_json, write_text
+from air.files import UserError, ensure_home, free, write_arrays, write_json, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +56,7 @@ IN_THE_WAY = {
 def main() -> None:
     """Run a command; what a user can mend ends in one sentence and exit code 2."""
     _run_the_code_of_this_folder()
+    ensure_home()
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except UserError as error:

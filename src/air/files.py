@@ -9,6 +9,7 @@ import math
 import os
 import reprlib
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,17 @@ AGAIN = "delete it and run again"
 STAGE = "run the stage that makes it"
 MOST_BYTES = 2**30  # of the arrays of one .npz file, unpacked
 LONGEST = 1000  # characters of a message
+
+
+def ensure_home() -> None:
+    """Set HOME if there is none to be found: libraries take it for granted.
+
+    In a container a user may be a number without a name.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 class UserError(Exception):

@@ -26,6 +26,16 @@ from air.model.variants import PUBLISHED, Variant
 # (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
 BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
 
+# The keys of ``arch``: read below, without effect on what the model computes, or to be just this.
+READ = {"name", "hidden_size", "num_heads", "expansion", "pos_encodings", "H_cycles", "L_cycles",
+        "halt_max_steps", "forward_dtype", "H_layers", "L_layers", "puzzle_emb_ndim", "vocab_size",
+        "seq_len"}  # fmt: skip
+WITHOUT_EFFECT = {"loss", "halt_exploration_prob", "batch_size", "num_puzzle_identifiers", "causal"}
+FIXED = {"rms_norm_eps": 1e-5, "rope_theta": 10_000.0}
+
+_PREFIX = re.compile(
+    r"^((module|_orig_mod|model|inner)\.)+"
+)  # of wrappers: DDP, compile, loss head
 _NAMES = (
     (r"^(f|L)_level\.", "stacks.0."),
     (r"^H_level\.", "stacks.1."),
@@ -75,6 +85,53 @@ def model_config(arch: Mapping[str, Any], names: Iterable[str]) -> ModelConfig:
     )
 
 
+def check_arch(
+    arch: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    variant: Variant,
+    cells: int,
+    path: Path,
+) -> None:
+    """Refuse an ``arch`` that asks for something else than the model that would come of it.
+
+    Raises:
+        UserError: a key is unknown, or says otherwise than the tensors or than what we compute.
+    """
+    unknown = sorted(set(arch) - READ - WITHOUT_EFFECT - set(FIXED))
+    if unknown:
+        raise UserError(
+            f"{path}: arch.{unknown[0]} is not known here, so what it changes would be lost; "
+            f"known are {', '.join(sorted(READ | WITHOUT_EFFECT | set(FIXED)))}"
+        )
+    stacks = ("L_level", "H_level") if variant.two_networks else ("f_level",)
+    depth = {
+        stack: len({n for name in tensors for n in re.findall(rf"^{stack}\.layers\.(\d+)\.", name)})
+        for stack in ("f_level", "L_level", "H_level")
+    }
+    for stack, layers in depth.items():
+        if bool(layers) != (stack in stacks):
+            have = "no tensors" if not layers else "tensors"
+            raise UserError(
+                f"{path}: {variant.name} is made of {' and '.join(stacks)}, but the checkpoint "
+                f"has {have} of {stack}"
+            )
+    wanted: dict[str, Any] = {
+        **FIXED,
+        "H_layers": depth[stacks[-1]],
+        "L_layers": depth[stacks[0]],
+        "puzzle_emb_ndim": arch.get("hidden_size"),
+        "vocab_size": len(tensors["embed_tokens.embedding_weight"]),
+        "seq_len": cells,
+        "causal": False,
+    }
+    for key, value in wanted.items():
+        if key in arch and arch[key] != value:
+            raise UserError(
+                f"{path}: arch.{key} is {arch[key]!r}, but the model that this checkpoint would "
+                f"become has {value!r}"
+            )
+
+
 def variant_named(arch_name: str) -> str | None:
     """Which of the 16 names stands, as a word of its own, in a model class's path; else None."""
     found = [
@@ -99,7 +156,7 @@ def import_checkpoint(
         UserError: a file is missing or damaged, carries code, or is not of that model.
     """
     state, digest = _read_state(path)
-    tensors = {re.sub(r"^(_orig_mod\.)?(model\.)?(inner\.)?", "", n): t for n, t in state.items()}
+    tensors = {_PREFIX.sub("", name): tensor for name, tensor in state.items()}
     if len(tensors) < len(state):
         raise UserError(f"{path}: holds tensors that have one name but for the prefix")
     config_path = path.with_name("all_config.yaml")
@@ -126,6 +183,7 @@ def import_checkpoint(
             f"{path}: its vocabulary of {len(embedding)} tokens does not tell the size of the "
             "board; say it with --cells"
         )
+    check_arch(arch, tensors, parsed, cells, config_path)
     try:
         config = model_config(arch, tensors)
         precision = arch.get("forward_dtype", "bfloat16")
@@ -172,7 +230,18 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
-        raise UserError(f"{path}: not a state dict: it must map names to tensors")
+        inside = next(
+            (
+                name
+                for name in ("state_dict", "model")
+                if isinstance(state, Mapping) and name in state
+            ),
+            None,
+        )
+        raise UserError(
+            f"{path}: not a state dict: it must map names to tensors"
+            + (f"; save what it holds as {inside!r} alone, with torch.save" if inside else "")
+        )
     return dict(state), hashlib.sha256(content).hexdigest()
 
 

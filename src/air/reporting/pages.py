@@ -112,7 +112,9 @@ def render(notebook: Path, page: Path) -> None:
         UserError: there is no such notebook, or a cell of it failed.
     """
     if not there(notebook):
-        raise UserError(f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}, cost")
+        raise UserError(
+            f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}, cost"
+        )
     made_from = provenance()  # before anything is written
     with reading(notebook, "a notebook", *ODD, mend=RESTORE):
         nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))

@@ -7,6 +7,7 @@ is checked, also those that are not drawn.
 import csv
 import hashlib
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -46,7 +47,10 @@ def import_splits(task: Task, config: Csv | HuggingFace) -> tuple[Split, Split]:
             _download(config, file) for file in (config.train_file, config.test_file)
         )
     else:
-        train_path, test_path = Path(config.train_path), Path(config.test_path)
+        train_path, test_path = (
+            Path(os.path.expanduser(path))  # noqa: PTH111  # as it is without a home
+            for path in (config.train_path, config.test_path)
+        )
     skip = config.on_bad_row == "skip"
     return (
         read_csv(task, train_path, config.train, config.seed, skip),

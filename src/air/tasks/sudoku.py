@@ -232,10 +232,12 @@ class SudokuGenerated(_Kind, Generated):
             return Chunk(inputs, labels, ratings[good], first + good)
 
         kind = f"{self.clues} clues" if clues else "no clue to spare"
+        ease = "another number of clues"
         if self.rating != [0, None]:
             kind += f" and a rating in {least} to {'any' if greatest is None else greatest}"
+            ease += " or another rating"
         chunk = 16 if task.rows <= 9 else 1
-        return Search(attempts, chunk, 20_000, kind, "more clues or another rating")
+        return Search(attempts, chunk, 20_000, kind, ease)
 
 
 class SudokuCsv(_Kind, Csv):
