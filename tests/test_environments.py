@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ AIR = (sys.executable, "-c", "from air.cli import main; main()")
 
 
 def call(
-    folder: Path, *command: str, without: tuple[str, ...] = (), **settings: str
+    folder: Path,
+    *command: str,
+    settings: Mapping[str, str] | None = None,
+    without: Iterable[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in ``folder`` with more, or less, in its environment."""
-    given = {**environment(folder), **settings}
+    given = {**environment(folder), **(settings or {})}
     given = {name: value for name, value in given.items() if name not in without}
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
 
@@ -81,13 +85,17 @@ def test_success_is_quiet_and_a_restored_job_keeps_its_log(copy: Path) -> None:
 def test_a_remote_that_cannot_be_reached_is_done_without(
     copy: Path, where: str, tmp_path: Path
 ) -> None:
-    settings = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path / "global"), "HOME": str(tmp_path)}
+    settings = {
+        "DVC_GLOBAL_CONFIG_DIR": str(tmp_path / "global"),
+        "HOME": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     option = ("--global",) if where == "global" else ()
     address = "s3://nobody/nothing"  # and no credentials
-    added = call(copy, "dvc", "remote", "add", *option, "-d", "storage", address, **settings)
+    added = call(copy, "dvc", "remote", "add", *option, "-d", "storage", address, settings=settings)
     assert added.returncode == 0, added.stderr
-    hidden = tuple(name for name in os.environ if name.startswith("AWS_"))
-    ended = call(copy, *CHECK, without=hidden, AWS_EC2_METADATA_DISABLED="true", **settings)
+    hidden = {name for name in os.environ if name.startswith("AWS_")}
+    ended = call(copy, *CHECK, settings=settings, without=hidden)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("DVC's remote cannot be reached") == 1
     assert "nothing is restored from it: Unable to locate credentials" in ended.stderr
@@ -170,15 +178,17 @@ def test_a_page_depends_on_nothing_of_the_users(made_up: Path, tmp_path: Path) -
         *AIR,
         "report",
         "freeze",
-        without=("HOME",),
-        JUPYTER_PATH=str(tmp_path / "jupyter"),
-        IPYTHONDIR=str(tmp_path / "ipython"),
-        MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
-        TMPDIR=str(deep),
-        LC_ALL="de_DE.UTF-8",
-        TZ="Asia/Tokyo",
-        PYTHONHASHSEED="7",
-        SOURCE_DATE_EPOCH="1",
+        without=["HOME"],
+        settings={
+            "JUPYTER_PATH": str(tmp_path / "jupyter"),
+            "IPYTHONDIR": str(tmp_path / "ipython"),
+            "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+            "TMPDIR": str(deep),
+            "LC_ALL": "de_DE.UTF-8",
+            "TZ": "Asia/Tokyo",
+            "PYTHONHASHSEED": "7",
+            "SOURCE_DATE_EPOCH": "1",
+        },
     )
     assert ended.returncode == 0, ended.stderr
     theirs = page(made_up)
