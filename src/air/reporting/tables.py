@@ -207,7 +207,10 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
         f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: test puzzles solved, mean and standard "
         "deviation over training runs; training puzzles solved; whether learning had finished."
     )
-    return as_table(pd.DataFrame(rows).fillna(""), f"accuracy-{task}-{experiment}", caption)
+    frame = pd.DataFrame(rows).fillna("")
+    if not any(frame["training puzzles, %"]):  # older studies have not measured it
+        frame = frame.drop(columns="training puzzles, %")
+    return as_table(frame, f"accuracy-{task}-{experiment}", caption)
 
 
 def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
