@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A user of a container may have none, and tools stop without.
 export HOME ?= /tmp
 
-.PHONY: study smoke test test-slow test-slurm lint format docs linkcheck lock check-lock
+.PHONY: study smoke verify publish check-proof test test-slow test-slurm lint format docs linkcheck lock check-lock
 .DEFAULT_GOAL := study
 
 study: .venv/installed
@@ -24,6 +24,18 @@ smoke: .venv/installed
 	rm -rf .smoke && git clone --quiet . .smoke && cp presets/smoke.yaml .smoke/params.yaml
 	cd .smoke && PYTHONPATH="$$PWD/src" snakemake --cores all
 	@echo "The report: .smoke/reports/html/index.html"
+
+# What is on disk beside what is committed: the same bytes, the same within a tolerance, or different.
+verify: .venv/installed
+	air verify
+
+# Compute the study of params.yaml in a fresh copy and keep what belongs in git, ready to be committed.
+publish: .venv/installed
+	python workflow/scripts/proof.py publish
+
+# Whether the last commit's dvc.lock is true; computes the study in a clone unless that was done.
+check-proof: .venv/installed
+	python workflow/scripts/proof.py check
 
 test: .venv/developer
 	pytest -n 2

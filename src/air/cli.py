@@ -385,6 +385,33 @@ def report(
     print(f"{paths.page(notebook)} written")
 
 
+@app.command(epilog="Example: air verify, or against another commit: air verify --against v0.1.0")
+def verify(
+    against: Annotated[str, typer.Option(help="a commit, branch or tag")] = "HEAD",
+) -> None:
+    """Hold what is on disk against what is committed, stage by stage.
+
+    Numbers are the same within 0.001 + 1 % of the committed one. Exit code 1 if any differs by
+    more, if something is not there, or if a verdict has changed.
+    """
+    from air.verification import changed_verdicts, compare
+
+    found = compare(against)
+    width = max(map(len, found))
+    for name, one in found.items():
+        told = f", by at most {one.largest:.3g}" if one.largest else ""
+        told += f" ({one.where})" if one.where else ""
+        print(f"{name:{width}}  {one.outcome}{told}")
+    verdicts = changed_verdicts(against)
+    for line in verdicts:
+        print(f"verdict of {line}")
+    outcomes = [one.outcome for one in found.values()]
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in dict.fromkeys(outcomes))
+    print(f"{len(found)} stages: {counts}; {len(verdicts) or 'no'} verdicts changed")
+    if verdicts or "different" in outcomes or "not made" in outcomes:
+        sys.exit(1)
+
+
 @app.command(epilog="Example: air publish")
 def publish() -> None:
     """Keep the study's pages and metrics with the project: reports/published/PRESET/."""
