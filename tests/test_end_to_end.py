@@ -1,5 +1,6 @@
 """The whole study in scratch clones: both engines, nothing run twice, nothing lost when killed."""
 
+import hashlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -112,6 +114,40 @@ def test_both_engines_show_the_figures(finished: Path) -> None:
     assert sum(name.endswith("training.csv") for name in shown) == 4
     assert sum(name.endswith("depth.csv") for name in shown) == 4
     (finished / "report.html").unlink()
+
+
+def test_a_bundle_can_be_checked_by_others(finished: Path, tmp_path: Path) -> None:
+    main = (sys.executable, "-c", "from air.cli import main; main()")
+    said = run(finished, *main, "bundle", "--output", str(tmp_path / "study.zip"))
+    assert re.search(r"study.zip written: \d+ files, \d+\.\d MB", said)
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        archive.extractall(unpacked)
+    for name, content in results(finished).items():
+        assert (unpacked / name).read_bytes() == content
+    graph = json.loads((unpacked / "ro-crate-metadata.json").read_text())["@graph"]
+    entities = {entity["@id"]: entity for entity in graph}
+    stage = entities["#stage-freeze_maze@Lx_H-0"]
+    assert entities[stage["instrument"]["@id"]]["name"] == "air freeze maze Lx_H --seed 0"
+    assert {"@id": "results/maze/Lx_H/seed0/model.safetensors"} in stage["object"]
+    assert stage["result"] == [{"@id": "results/maze/Lx_H/seed0/freeze.json"}] or stage[
+        "result"
+    ] == {"@id": "results/maze/Lx_H/seed0/freeze.json"}
+    model = (finished / "results/maze/Lx_H/seed0/model.safetensors").read_bytes()
+    told = entities["results/maze/Lx_H/seed0/model.safetensors"]
+    assert told["sha256"] == hashlib.sha256(model).hexdigest()
+
+    # without anything of ours but the command
+    assert "nothing wrong" in run(tmp_path, *main, "bundle", "--check", "study.zip")
+    (unpacked / "reports/claims.json").write_text("{}")
+    (unpacked / "LICENSE").unlink()
+    (unpacked / "more.txt").write_text("more")
+    shutil.make_archive(str(tmp_path / "other"), "zip", unpacked)
+    ended = call(tmp_path, *main, "bundle", "--check", "other.zip")
+    assert ended.returncode == 1
+    assert "reports/claims.json: does not have the hash that is told of it" in ended.stdout
+    assert "LICENSE: is not in the archive" in ended.stdout
+    assert "more.txt: is not listed" in ended.stdout
 
 
 def test_nothing_is_done_twice(finished: Path) -> None:

@@ -424,6 +424,28 @@ def publish() -> None:
     print(f"{target} written")
 
 
+@app.command(epilog="Example: air bundle, then: air bundle --check air-mini.zip")
+def bundle(
+    output: Annotated[Path | None, typer.Option(help="[default: air-PRESET.zip]")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="verify the hash of every file of this bundle instead")
+    ] = None,
+) -> None:
+    """Write the whole study as one archive that others can check: an RO-Crate."""
+    from air import bundle as bundling
+    from air.reporting.study import Study
+
+    if check is not None:
+        count, faults = bundling.check(check)
+        for line in faults:
+            print(line)
+        print(f"{check}: {count} files, {len(faults) or 'nothing'} wrong")
+        sys.exit(1 if faults else 0)
+    target = output or Path(f"air-{Study.load().params['preset']}.zip")
+    count = bundling.write(target)
+    print(f"{target} written: {count} files, {target.stat().st_size / 1e6:.1f} MB")
+
+
 def _variant(name: str) -> Any:
     from air.model.variants import Variant
 
