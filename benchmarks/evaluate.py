@@ -11,9 +11,9 @@ from plain import rollout
 from sizes import TASKS, arguments, boards, build, take_turns
 
 from air.devices import ComputeConfig, prepare
+from air.evaluation.accuracy import evaluate
 from air.probes.decoding import CPU, peak_memory
 from air.tasks.task import Puzzles
-from air.training.evaluate import evaluate
 
 
 def main() -> None:

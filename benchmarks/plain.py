@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from air.model.halting import Carry, stablemax_cross_entropy
 from air.model.network import AIR
 from air.training.config import TrainConfig
+from air.training.step import Carry, stablemax_cross_entropy
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

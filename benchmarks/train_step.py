@@ -13,10 +13,10 @@ from plain import training_step as plain_step
 from sizes import RECIPE, SIZES, arguments, boards, build, flops_of_f, matrix_rate, take_turns
 
 from air.devices import ComputeConfig, prepare
-from air.model.halting import Carry, fresh_carry, training_step
 from air.model.network import AIR
 from air.probes.decoding import peak_memory
 from air.training.loop import Averages, optimizers
+from air.training.step import Carry, fresh_carry, training_step
 
 
 class Ours:

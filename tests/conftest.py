@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from air.model.config import ModelConfig
-from air.tasks.datasets import make
-from air.tasks.maze import MazeGenerated
+from air.sources.datasets import make
+from air.sources.maze import MazeGenerated
+from air.sources.sudoku import SudokuGenerated
 from air.tasks.registry import TASKS
-from air.tasks.sudoku import SudokuGenerated
 from air.tasks.task import Puzzles
 
 ROOT = Path(__file__).parents[1]
-TITLES = {name: kind.task.title for name, kind in TASKS.items()}
+TITLES = {name: task.title for name, task in TASKS.items()}
 torch.set_num_threads(1)
 
 

@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from air import paths, probes
 from air.checkpoint import save_model
 from air.cli import app
-from air.files import write_arrays, write_json, write_text
+from air.evaluation.accuracy import evaluate
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.params import Params, load_params
 from air.probes.decoding import CPU
-from air.tasks.datasets import make
+from air.sources.datasets import make
 from air.tasks.registry import TASKS
-from air.training.evaluate import evaluate
+from air.writing import write_arrays, write_json, write_text
 from tests.conftest import ROOT
 
 

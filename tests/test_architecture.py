@@ -1,24 +1,32 @@
 """Arrows between the packages run one way, and code that needs torch is asked for late."""
 
 import ast
+import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from air.stages import code
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src" / "air"
-BASE = {"files", "progress"}  # what every package may use
+BASE = {"files", "progress", "writing"}  # what every package may use
 ALLOWED = {
     "tasks": {"tasks"},
+    "sources": {"sources", "tasks"},
     "model": {"model"},
     "training": {"training", "model", "tasks"},
+    "evaluation": {"evaluation", "model", "tasks"},
     "probes": {"probes", "model", "tasks"},
-    "reporting": {"reporting", "paths"},
+    "reporting": {"reporting", "paths", "load"},
 }
+STAGES = [path.stem for path in (PACKAGE / "stages").glob("*.py")]
+STAGES = [name for name in STAGES if name not in ("__init__", "code", "inputs")]
 
 
 def imported(path: Path) -> set[str]:
@@ -39,6 +47,57 @@ def test_arrows_run_one_way(folder: str) -> None:
     assert files
     for path in files:
         assert imported(path) <= ALLOWED[folder] | BASE, path
+
+
+def depends_on(stage: str) -> set[Path]:
+    """The modules of ours that dvc.yaml names as dependencies of a stage."""
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    entry = stages.get(stage) or stages[f"{stage}_sudoku"]
+    paths = [ROOT / dep for dep in entry["deps"] if dep.startswith("src/")]
+    return {file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_what_can_change_its_bytes_and_nothing_else(stage: str) -> None:
+    wanted = set(code.modules(stage))
+    if stage == "report":  # a page is made by what its notebook imports, too
+        for notebook in (ROOT / "reports").glob("*.ipynb"):
+            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+            source = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
+            for name in re.findall(r"from air\.reporting import (.+)", source):
+                for module in name.split(", "):
+                    wanted |= set(code.imported(PACKAGE / f"reporting/{module}.py"))
+    assert depends_on(stage) == wanted
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_imports_when_it_runs_is_known(stage: str) -> None:
+    """The modules really loaded are among those found by reading, or stated to be without effect.
+
+    Parameters are checked whole, so that the sections of other stages are loaded, too.
+    """
+    loaded = {
+        name
+        for name in modules_after(f"import air.stages.{stage}")
+        if name == "air" or name.startswith("air.")
+    }
+    configurable = set(code.imported(PACKAGE / "params.py", set()))
+    known = {*code.modules(stage), *configurable}
+    known |= {code.path_of(name) for name in code.WITHOUT_EFFECT}
+    assert {code.path_of(name) for name in loaded} <= known
+
+
+def test_an_import_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from air.reporting import pages\n"
+        "def late() -> None:\n    import air.model.variants\n    from air.probes import config\n"
+    )
+    found = {path.relative_to(PACKAGE).as_posix() for path in code.imported(file) if path != file}
+    assert found == {
+        "model/__init__.py", "model/variants.py", "probes/__init__.py", "probes/config.py"
+    }  # fmt: skip
 
 
 def modules_after(statement: str) -> set[str]:
@@ -69,5 +128,5 @@ def test_checking_parameters_needs_no_torch() -> None:
 
 def test_model_and_training_need_few_packages() -> None:
     """A machine with torch, numpy, safetensors and pydantic can train."""
-    loaded = modules_after("import air.checkpoint, air.training.loop, air.training.evaluate")
+    loaded = modules_after("import air.checkpoint, air.training.loop, air.evaluation.accuracy")
     assert not loaded & {"pandas", "matplotlib", "typer", "ruamel", "dvc", "snakemake"}

@@ -27,8 +27,8 @@ from air.params import load_params
 from air.published import import_checkpoint
 from air.reporting.claims import judge
 from air.reporting.study import Study
-from air.tasks.imports import COLUMNS, read_csv
-from air.tasks.maze import Maze
+from air.sources.imports import COLUMNS, read_csv
+from air.sources.maze import MazeCsv
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Puzzles
 from air.training.config import TrainConfig
@@ -169,8 +169,9 @@ def test_a_file_of_puzzles_is_read_or_refused(tmp_path: Path) -> None:
         ["made", "S G      ", "SoG      ", "2"],
     ]
     path.write_text("".join(",".join(row) + "\n" for row in rows))
-    fuzz(path, lambda: read_csv(Maze(3), path, None, 0, skip=False), 150)
-    fuzz(path, lambda: read_csv(Maze(3), path, None, 0, skip=True), 50)
+    kind = MazeCsv(source="csv", size=3, train=1, test=None, train_path="", test_path="")
+    fuzz(path, lambda: read_csv(kind, path, None, 0, skip=False), 150)
+    fuzz(path, lambda: read_csv(kind, path, None, 0, skip=True), 50)
 
 
 def test_a_training_state_is_used_or_set_aside(

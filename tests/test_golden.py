@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from air.model.halting import Outcome, fresh_carry, training_step
 from air.model.network import AIR
 from air.probes.attention_maps import captured
 from air.probes.decoding import decoded_rollout
@@ -22,6 +21,7 @@ from air.tasks.sudoku import Sudoku
 from air.tasks.task import Task
 from air.training.config import TrainConfig
 from air.training.loop import optimizers
+from air.training.step import Outcome, fresh_carry, training_step
 from tests.golden_vectors import FOLDER, build
 
 FILES = sorted(FOLDER.glob("*.safetensors"))

@@ -23,13 +23,13 @@ from safetensors import safe_open
 
 from air import cli, probes
 from air.checkpoint import load_model, save_model
-from air.files import write_arrays, write_tensors
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import Variant
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Puzzles
 from air.training.loop import Diverged, train
+from air.writing import write_arrays, write_tensors
 from tests.test_training import CPU, bytes_of, interrupted, small_run
 
 Damage = Callable[[Path], object]

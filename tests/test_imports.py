@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from air.files import UserError
-from air.tasks.datasets import make
-from air.tasks.imports import COLUMNS, read_csv
-from air.tasks.maze import Maze, MazeCsv, MazeGenerated
-from air.tasks.sudoku import Sudoku, SudokuCsv, SudokuGenerated, SudokuHuggingFace
+from air.sources.datasets import make
+from air.sources.imports import COLUMNS, read_csv
+from air.sources.maze import MazeCsv, MazeGenerated
+from air.sources.sudoku import SudokuCsv, SudokuGenerated, SudokuHuggingFace
+from air.tasks.sudoku import Sudoku
 from air.tasks.task import Puzzles
 from tests.conftest import ROOT
 
@@ -38,6 +39,14 @@ def rows_of(puzzles: Puzzles) -> Rows:
 def write(path: Path, rows: Rows) -> Path:
     path.write_text("".join(",".join(row) + "\n" for row in [COLUMNS, *rows]), encoding="utf-8")
     return path
+
+
+FILES_OF = {"source": "csv", "train": 1, "test": None, "train_path": "", "test_path": ""}
+SUDOKUS = SudokuCsv(box=[3, 3], **FILES_OF)  # type: ignore[arg-type]
+
+
+def mazes(size: int) -> MazeCsv:
+    return MazeCsv(size=size, **FILES_OF)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +169,7 @@ def test_a_bad_row_is_named_or_skipped(
     request: pytest.FixtureRequest,
 ) -> None:
     good = request.getfixturevalue(f"{name}_rows")
-    task = Sudoku(3, 3) if name == "sudoku" else Maze(8)
+    task = SUDOKUS if name == "sudoku" else mazes(8)
     path = write(tmp_path / "bad.csv", [*good[:6], spoil(good[6]), *good[7:]])
     with pytest.raises(UserError) as caught:
         read_csv(task, path, 10, seed=0, skip=False)
@@ -176,10 +185,10 @@ def test_a_bad_row_is_named_or_skipped(
 
 def test_a_detour_is_no_shortest_path(tmp_path: Path) -> None:
     direct = ["made", "S       G", "Soo  o  G", "1"]
-    assert len(read_csv(Maze(3), write(tmp_path / "a.csv", [direct]), None, 0, False).inputs) == 1
+    assert len(read_csv(mazes(3), write(tmp_path / "a.csv", [direct]), None, 0, False).inputs) == 1
     detour = ["made", "S G      ", "S Go oooo", "1"]
     with pytest.raises(UserError, match="not a shortest one: 7 cells, not 3"):
-        read_csv(Maze(3), write(tmp_path / "b.csv", [detour]), None, 0, False)
+        read_csv(mazes(3), write(tmp_path / "b.csv", [detour]), None, 0, False)
     assert "the path in the answer is not a shortest one" in DOCS
 
 
@@ -199,19 +208,19 @@ def test_a_bad_file_is_refused_by_name(content: bytes, message: str, tmp_path: P
     path = tmp_path / "bad.csv"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        read_csv(Sudoku(3, 3), path, 5, 0, True)
+        read_csv(SUDOKUS, path, 5, 0, True)
     assert str(path) in str(caught.value)
     assert message in DOCS
 
 
 def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> None:
     with pytest.raises(UserError, match=r"none\.csv: there is no such file"):
-        read_csv(Sudoku(3, 3), tmp_path / "none.csv", 5, 0, False)
+        read_csv(SUDOKUS, tmp_path / "none.csv", 5, 0, False)
     with pytest.raises(UserError, match="cannot be read"):
-        read_csv(Sudoku(3, 3), tmp_path, 5, 0, False)
+        read_csv(SUDOKUS, tmp_path, 5, 0, False)
     path = write(tmp_path / "few.csv", sudoku_rows)
     with pytest.raises(UserError, match="holds 30 puzzles, but 31 were asked for"):
-        read_csv(Sudoku(3, 3), path, 31, 0, False)
+        read_csv(SUDOKUS, path, 31, 0, False)
 
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -257,8 +266,8 @@ def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[str]:
 IMPORT = """
 import sys
 from air.files import UserError
-from air.tasks.datasets import make
-from air.tasks.sudoku import SudokuHuggingFace
+from air.sources.datasets import make
+from air.sources.sudoku import SudokuHuggingFace
 config = SudokuHuggingFace(source="huggingface", box=[3, 3], train=10, test=None,
                            repo=sys.argv[1], revision=sys.argv[2])
 try:

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from air.checkpoint import load_model, save_model
-from air.files import UserError, read_tensors, write_tensors
+from air.files import UserError, read_tensors
 from air.model import kernels
+from air.model.boards import IGNORED
 from air.model.config import ModelConfig
-from air.model.halting import IGNORED, fresh_carry, stablemax_cross_entropy, training_step
 from air.model.layers import truncated_normal
 from air.model.network import AIR, Level, Observer, Update
 from air.model.variants import PUBLISHED, Variant
+from air.training.step import fresh_carry, stablemax_cross_entropy, training_step
+from air.writing import write_tensors
 
 coefficients = st.sampled_from([0.0, 1.0, 2.0, 3.0, -1.0, 0.5, -2.25, 10.0])
 variants = st.builds(

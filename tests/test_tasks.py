@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from air.files import UserError
-from air.tasks.datasets import make
-from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, MazeGenerated, dihedral
+from air.sources.datasets import make
+from air.sources.maze import MazeGenerated
+from air.sources.sudoku import SudokuGenerated
+from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, dihedral
 from air.tasks.registry import load_puzzles
-from air.tasks.sudoku import BLANK, Sudoku, SudokuGenerated
+from air.tasks.sudoku import BLANK, Sudoku
 from air.tasks.task import Puzzles
 
 SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 30, 6), ([3, 4], 80, 2)]

@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from air.devices import ComputeConfig, prepare
+from air.evaluation.accuracy import evaluate
 from air.files import UserError
 from air.model.config import ModelConfig
-from air.model.halting import fresh_carry, training_step
 from air.model.network import AIR, Gradient
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
 from air.training import loop
 from air.training.batches import batch, batch_indices, min_segments
 from air.training.config import TrainConfig
-from air.training.evaluate import evaluate
 from air.training.loop import COLUMNS, Diverged, Run, Stopped, format_rows, train
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
 from air.training.state import CannotSave, run_key
+from air.training.step import fresh_carry, training_step
 
 CPU = torch.device("cpu")
 

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from air.files import UserError, free
+from air.files import UserError
 from air.progress import Progress
 from air.reporting.pages import PAGES
 from air.reporting.study import Study
+from air.writing import free
 
 METADATA = "ro-crate-metadata.json"
 PROFILES = (

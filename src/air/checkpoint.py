@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from air.files import AGAIN, UserError, checked, read_tensors, write_tensors
+from air.files import AGAIN, UserError, checked, read_tensors
 from air.model.config import ModelConfig
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
+from air.writing import write_tensors
 
 SCHEMA = 1
 

@@ -1,23 +1,15 @@
-"""The ``air`` command: parse, call, write. One command per stage of the study, run in its root."""
+"""The ``air`` command: parse and call. One command per stage of the study, run in its root."""
 
 import errno
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from air import paths
-from air.files import UserError, ensure_home, free, write_arrays, write_json, write_text
-
-if TYPE_CHECKING:
-    import torch
-
-    from air.model.network import AIR
-    from air.params import Params
-    from air.tasks.task import Puzzles
+from air.files import UserError, ensure_home
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # of typer's own click, by no other name
 
@@ -92,19 +84,9 @@ def _run_the_code_of_this_folder() -> None:
 @app.command(epilog="Example: air check")
 def check() -> None:
     """Check params.yaml and write it out in full, as results/params.json."""
-    from dataclasses import asdict
+    from air.stages.check import check as stage
 
-    from air.model.variants import Variant
-    from air.params import load_params
-    from air.tasks.registry import TASKS
-
-    checked = load_params()
-    names = dict.fromkeys(name for task in TASKS for name in checked.task(task).variants)
-    says = {name: asdict(Variant.parse(name)) for name in names}
-    titles = {name: kind.task.title for name, kind in TASKS.items()}
-    content = {"tasks": titles, "params": checked.model_dump(mode="json"), "variants": says}
-    write_json(paths.PARAMS_CHECKED, content)
-    print(f"params.yaml is valid: preset {checked.preset}")
+    print(f"params.yaml is valid: preset {stage()}")
 
 
 @app.command(epilog="Example: air variants")
@@ -169,15 +151,9 @@ def import_checkpoint(
 @app.command(epilog="Example: air data sudoku")
 def data(task: Task) -> None:
     """Make a task's training and test puzzles: data/TASK/."""
-    from air.params import load_params
-    from air.tasks.datasets import make
+    from air.stages.data import data as stage
 
-    all_params = load_params()
-    free(paths.data(task, "train"), paths.data(task, "test"), paths.statistics(task))
-    train_set, test_set, statistics = make(all_params.task(task).data, all_params.compute.threads)
-    train_set.save(paths.data(task, "train"), "train")
-    test_set.save(paths.data(task, "test"), "test")
-    write_json(paths.statistics(task), statistics)
+    stage(task)
 
 
 @app.command(epilog="Example: air train sudoku Lx_H --seed 0")
@@ -186,87 +162,9 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; run again, it goes on from there.
     """
-    import torch
+    from air.stages.train import train as stage
 
-    from air.checkpoint import save_model
-    from air.devices import compiles, prepare
-    from air.params import load_params
-    from air.training.loop import Diverged, Run, Stopped, format_rows
-    from air.training.loop import train as fit
-    from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
-    from air.training.state import CannotSave, RunState, code_digest, run_key
-
-    all_params = load_params()
-    section, compute = all_params.task(task), all_params.compute
-    config = section.train
-    chosen = _variant(variant)
-    label = f"train {task} {variant} seed {seed}"
-    path = paths.data(task, "train")
-    puzzles = _puzzles(path, task)
-    read = _identity(puzzles)
-    if config.validation >= len(puzzles):
-        raise UserError(
-            f"params.yaml: {task}.train.validation: {config.validation} groups held out leave none "
-            f"of the {len(puzzles)} to train on"
-        )
-    out = paths.run(task, variant, seed)
-    free(out / "training.csv", out / "model.safetensors")
-    if config.processes > 1 and not launched():
-        prepare(compute, config.processes)
-        status, message = launch(config.processes, sys.argv[1:])
-        if message:
-            print(f"air: {label}: {message}", file=sys.stderr)
-        sys.exit(status)
-    device = prepare(compute)
-    out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
-    run = Run(section.model, chosen, config, compute.precision, seed)
-    identity = {
-        "model": section.model.model_dump(),
-        "train": config.model_dump(mode="json"),
-        "variant": run.variant.name,
-        "seed": seed,
-        "compute": compute.model_dump(),
-        "device": device.type,
-        "code": code_digest(),
-        "puzzles": read,
-    }
-    key = run_key(identity)
-    folder = paths.RESUME / f"{task}-{variant}-seed{seed}-{key}"
-    steps = config.total_steps(len(puzzles) - config.validation)
-    calls = steps * section.model.updates_per_segment * (2 if config.q_continue else 1)  # of f
-    ranks = Ranks.join(device)
-    try:
-        keys = ranks.gather(torch.tensor([int(key[:15], 16)], device=device))
-        if keys.unique().numel() > 1:  # one process has read other puzzles than another
-            raise _overwritten(path)
-        model, rows = fit(
-            run,
-            puzzles,
-            device,
-            folder,
-            all_params.runtime.save_every_seconds,
-            label,
-            compiles(compute, calls, device),
-            ranks,
-        )
-    except (Diverged, CannotSave) as error:
-        print(f"air: {label}: {error}", file=sys.stderr)
-        sys.exit(1)
-    except PeerLost:
-        os._exit(LOST)  # at once: a process group that has lost a member hangs on its way out
-    except Stopped as error:
-        if ranks.rank == 0:
-            print(f"air: {label}: {error}", file=sys.stderr)
-        sys.exit(130)
-    if ranks.rank == 0:
-        if _identity(puzzles) != read:
-            RunState(folder).remove()
-            raise _overwritten(path)
-        origin = {"task": task, "seed": seed, "train": identity["train"]}
-        write_text(out / "training.csv", format_rows(rows))
-        save_model(model, out / "model.safetensors", origin)
-        RunState(folder).remove()
-    ranks.leave()
+    sys.exit(stage(task, variant, seed, sys.argv[1:]))
 
 
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
@@ -275,100 +173,42 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
     On the test puzzles, and on as many of those that it was trained on, each as it was given.
     """
-    from air.devices import compiles
-    from air.training.evaluate import evaluate as measure
+    from air.stages.evaluate import evaluate as stage
 
-    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
-        config = p.task(task).evaluation
-        chosen = puzzles.first(config.puzzles or len(puzzles))
-        train_path = paths.data(task, "train")
-        trained_on = _puzzles(train_path, task)
-        read = _identity(trained_on)
-        held_out = (model.origin.get("train") or {}).get("validation", 0)
-        known = trained_on.first(min(len(trained_on) - held_out, len(chosen)))
-        label = f"evaluate {task} {variant} seed {seed}"
-        batches = sum(-(-len(of) // config.batch_size) for of in (chosen, known))
-        segments = config.segments or model.config.max_segments
-        calls = batches * segments * model.config.updates_per_segment  # of f
-        compiled = compiles(p.compute, calls, device)
-        found = measure(model, chosen, config.batch_size, device, label, segments, compiled)
-        again = measure(model, known, config.batch_size, device, f"{label}, training puzzles")
-        found["train_exact_accuracy"] = again["exact_accuracy"]
-        found["train_puzzles"] = again["puzzles"]
-        if _identity(trained_on) != read:
-            raise _overwritten(train_path)
-        solved = enumerate(found["exact_accuracy_by_segment"], start=1)
-        rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
-        return found, "\n".join(rows) + "\n"
-
-    _measure(task, variant, seed, "evaluation.json", "depth.csv", call)
+    stage(task, variant, seed)
 
 
 @app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
 def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""
-    from air.probes.rollouts import rollout as probe
+    from air.stages.rollout import rollout as stage
 
-    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
-        config = p.task(task).probes.rollout
-        result = probe(
-            model,
-            puzzles.first(config.puzzles),
-            config.memory_gib,
-            device,
-            config.boards,
-            config.depth,
-            f"rollout {task} {variant} seed {seed}",
-        )
-        return result.measures, result.boards
-
-    _measure(task, variant, seed, "rollout.json", "rollout.npz", call)
+    stage(task, variant, seed)
 
 
 @app.command(epilog="Example: air freeze maze Lx_H --seed 0")
 def freeze(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Compare rollouts with z_H or z_L frozen to the normal one: freeze.json."""
-    from air.probes.freezing import freeze as probe
+    from air.stages.freeze import freeze as stage
 
-    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
-        config = p.task(task).probes.freeze
-        label = f"freeze {task} {variant} seed {seed}"
-        chosen = puzzles.first(config.puzzles)
-        return probe(model, chosen, config.memory_gib, device, config.later, label), None
-
-    _measure(task, variant, seed, "freeze.json", None, call)
+    stage(task, variant, seed)
 
 
 @app.command(epilog="Example: air attention sudoku Lx_H --seed 0")
 def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Contrast the attention of L- and H-updates: attention.json and attention.npz."""
-    from air.model.network import Update
-    from air.probes.attention_maps import attention as probe
+    from air.stages.attention import attention as stage
 
-    def call(model: "AIR", puzzles: "Puzzles", p: "Params", device: "torch.device") -> Any:
-        config = p.task(task).probes.attention
-        label = f"attention {task} {variant} seed {seed}"
-        chosen = puzzles.first(config.puzzles)
-        H_cycle, L_cycle = config.L_update
-        updates = Update("L", H_cycle, L_cycle), Update("H", config.H_update, 0)
-        result = probe(
-            model, chosen, config.segments, config.memory_gib, device, updates, config.maps, label
-        )
-        return result.measures, result.maps
-
-    _measure(task, variant, seed, "attention.json", "attention.npz", call)
+    stage(task, variant, seed)
 
 
 @app.command(epilog="Example: air claims")
 def claims() -> None:
     """Hold the paper's claims against the results: reports/claims.json."""
-    from air.reporting.claims import judge
-    from air.reporting.study import Study
+    from air.stages.claims import claims as stage
 
-    verdicts = judge(Study.load())
-    write_json(paths.CLAIMS, verdicts)
-    for name, claim in verdicts.items():
-        print(f"{name}: {claim['verdict']}")
+    for name, verdict in stage().items():
+        print(f"{name}: {verdict}")
 
 
 @app.command(epilog="Example: air report index")
@@ -376,13 +216,9 @@ def report(
     notebook: Annotated[str, typer.Argument(help="a notebook in reports/, without .ipynb")],
 ) -> None:
     """Run a notebook and render it: reports/html/NOTEBOOK.html, and its figures in files/."""
-    from air.reporting.pages import render
+    from air.stages.report import report as stage
 
-    notebook = notebook.removesuffix(".ipynb")
-    if Path(notebook).name != notebook or notebook.startswith("."):
-        raise UserError(f"{notebook!r} is no notebook's name: give it without a folder")
-    render(paths.notebook(notebook), paths.page(notebook))
-    print(f"{paths.page(notebook)} written")
+    print(f"{stage(notebook)} written")
 
 
 @app.command(epilog="Example: air verify, or against another commit: air verify --against v0.1.0")
@@ -444,84 +280,6 @@ def bundle(
     target = output or Path(f"air-{Study.load().params['preset']}.zip")
     count = bundling.write(target)
     print(f"{target} written: {count} files, {target.stat().st_size / 1e6:.1f} MB")
-
-
-def _variant(name: str) -> Any:
-    from air.model.variants import Variant
-
-    try:
-        return Variant.parse(name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def _puzzles(path: Path, task: str) -> "Puzzles":
-    from air.tasks.registry import load_puzzles
-
-    puzzles = load_puzzles(path)
-    if puzzles.task.name != task:
-        raise UserError(f"{path}: holds puzzles of {puzzles.task.name}; run air data {task}")
-    return puzzles
-
-
-def _identity(puzzles: "Puzzles") -> dict[str, Any]:
-    """What tells a data set from any other; its boards are read anew."""
-    return {"task": puzzles.task.spec(), "seed": puzzles.seed, "sha256": puzzles.sha256}
-
-
-def _overwritten(path: Path) -> UserError:
-    return UserError(f"{path}: was written over while it was in use; nothing is kept, run again")
-
-
-def _measure(
-    task: str,
-    variant: str,
-    seed: int,
-    output: str,
-    beside: str | None,
-    call: "Callable[[AIR, Puzzles, Params, torch.device], tuple[Any, Any]]",
-) -> None:
-    """Load a run's model and its test puzzles, measure, write what comes of it.
-
-    ``call`` gives what goes into ``output`` and into ``beside``, both in the run's folder.
-    """
-    from air.checkpoint import load_model
-    from air.devices import prepare
-    from air.params import load_params
-    from air.probes import OutOfRange
-
-    _variant(variant)
-    all_params = load_params()
-    data_path = paths.data(task, "test")
-    puzzles = _puzzles(data_path, task)
-    read = _identity(puzzles)
-    folder = paths.run(task, variant, seed)
-    free(*(folder / name for name in (output, beside) if name))
-    path = folder / "model.safetensors"
-    model = load_model(path)
-    is_of = (model.origin.get("task"), model.variant.name, model.origin.get("seed"))
-    if is_of != (task, variant, seed):
-        raise UserError(
-            f"{path}: holds the model of {is_of}, not of {(task, variant, seed)}; "
-            "delete it and run again"
-        )
-    if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
-        raise UserError(
-            f"{path}: trained on boards of {model.cells} cells, but "
-            f"{data_path} holds boards of {puzzles.task.cells}; train it again"
-        )
-    device = prepare(all_params.compute)
-    try:
-        found, more = call(model, puzzles, all_params, device)
-    except OutOfRange as error:  # a model of other sizes than params.yaml's, maybe imported
-        raise UserError(f"{path}: {error}; change it in params.yaml") from None
-    if _identity(puzzles) != read:
-        raise _overwritten(data_path)
-    if isinstance(more, str):
-        write_text(folder / str(beside), more)
-    elif more is not None:
-        write_arrays(folder / str(beside), more)
-    write_json(folder / output, found)
 
 
 if __name__ == "__main__":

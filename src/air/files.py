@@ -1,8 +1,4 @@
-"""How anything is read and written: whole or not at all, and checked by name.
-
-Every file is written under a temporary name in its own folder and renamed, so that a reader, a
-crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
-"""
+"""How anything is read: what is wrong with a file is one sentence that names it."""
 
 import json
 import math
@@ -21,7 +17,6 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 Arrays = Mapping[str, np.ndarray]
 AGAIN = "delete it and run again"
@@ -39,6 +34,10 @@ def ensure_home() -> None:
         Path.home()
     except RuntimeError:
         os.environ["HOME"] = tempfile.gettempdir()
+
+
+class OutOfRange(ValueError):
+    """A segment or an update was asked for that the model does not have, or no puzzles."""
 
 
 class UserError(Exception):
@@ -123,43 +122,6 @@ def short(value: Any) -> str:
         return "so long a number"
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
-    free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def free(*targets: Path) -> None:
-    """Raise a UserError if a folder lies where one of these files is to be written."""
-    for path in targets:
-        if path.is_dir():
-            raise UserError(f"{path}: a folder lies where this file belongs; move it away")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text, all of it or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes, all of them or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that is the same for the same content: keys in the order given, one per line."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def read_json(path: Path, form: Any = None) -> Any:
     """The content of a JSON file, held against ``form`` (see :func:`checked`) if there is one.
 
@@ -198,20 +160,6 @@ def read_yaml(path: Path, absent: str, mend: str = "mend it") -> Any:
             raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
 
 
-def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> None:
-    """Write a safetensors file whose metadata holds ``header`` as JSON.
-
-    The header is one metadata entry because safetensors writes several in an order that changes
-    from process to process, and equal content must give equal bytes.
-    """
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    content = save(tensors, metadata={"air": json.dumps(header, sort_keys=True)})
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def read_tensors(
     path: Path, kind: str, mapped: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -235,12 +183,6 @@ def read_tensors(
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     return tensors, header
-
-
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write an .npz file for notebooks and readers outside this project."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -12,13 +12,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from air.devices import ComputeConfig
+from air.evaluation.config import EvaluationConfig
 from air.files import UserError, read_yaml, short
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
-from air.tasks.config import Data
+from air.sources import SOURCES
+from air.sources.config import Data
 from air.tasks.registry import TASKS
-from air.training.config import EvaluationConfig, TrainConfig
+from air.training.config import TrainConfig
 
 PARAMS = Path("params.yaml")
 
@@ -141,8 +143,8 @@ class Params(BaseModel):
 
 
 _SECTIONS: dict[str, Any] = {
-    name: (create_model(name.capitalize(), __base__=TaskParams, data=(kind.data, ...)), ...)
-    for name, kind in TASKS.items()
+    name: (create_model(name.capitalize(), __base__=TaskParams, data=(SOURCES[name], ...)), ...)
+    for name in TASKS
 }
 _WHOLE = create_model("Whole", __base__=Params, **_SECTIONS)
 

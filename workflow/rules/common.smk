@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from dvc.config import Config
 from dvc.exceptions import DvcException
+from ruamel.yaml import YAML
 from snakemake.utils import min_version
 
 from air.files import UserError
@@ -44,6 +45,7 @@ shell.prefix(
     f"export AIR_SNAKEMAKE={os.getpid()}; "
 )
 
+STAGES = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
 THREADS = PARAMS.compute.threads
 NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb") if path.stem != "cost")
 PAGES = expand("reports/html/{notebook}.html", notebook=NOTEBOOKS)
@@ -140,12 +142,13 @@ def take_over():
         psutil.wait_procs(left_behind, timeout=60)
 
 
-def code(*folders):
-    """The files of the package's folders: what a stage's results depend on besides its data."""
+def code(stage):
+    """The files of our code that a stage of dvc.yaml depends on."""
+    listed = [Path(entry) for entry in STAGES[stage]["deps"] if entry.startswith("src/")]
     return sorted(
         str(path)
-        for folder in folders
-        for path in Path("src/air", folder).rglob("*")
+        for entry in listed
+        for path in ([entry] if entry.is_file() else entry.rglob("*"))
         if path.is_file() and path.parent.name != "__pycache__"
     )
 

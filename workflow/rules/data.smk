@@ -1,6 +1,7 @@
 rule check:
     input:
-        "params.yaml",
+        params="params.yaml",
+        code=code("check"),
     output:
         "results/params.json",
     log:
@@ -17,7 +18,7 @@ rule check:
 
 rule data:
     input:
-        code=code("tasks"),
+        code=code("data"),
     output:
         train="data/{task}/train.safetensors",
         test="data/{task}/test.safetensors",

@@ -2,7 +2,7 @@ rule rollout:
     input:
         data="data/{task}/test.safetensors",
         model=f"{RUN}/model.safetensors",
-        code=code("tasks", "model", "probes"),
+        code=code("rollout_sudoku"),
     output:
         measures=update(f"{RUN}/rollout.json"),
         boards=f"{RUN}/rollout.npz",
@@ -27,7 +27,7 @@ rule freeze:
     input:
         data="data/{task}/test.safetensors",
         model=f"{RUN}/model.safetensors",
-        code=code("tasks", "model", "probes"),
+        code=code("freeze_sudoku"),
     output:
         update(f"{RUN}/freeze.json"),
     log:
@@ -51,7 +51,7 @@ rule attention:
     input:
         data="data/{task}/test.safetensors",
         model=f"{RUN}/model.safetensors",
-        code=code("tasks", "model", "probes"),
+        code=code("attention_sudoku"),
     output:
         measures=update(f"{RUN}/attention.json"),
         maps=f"{RUN}/attention.npz",

@@ -3,7 +3,7 @@ rule claims:
         runs=outputs_of_runs,
         params="results/params.json",
         texts=["reports/claims.yaml", "reports/paper.yaml"],
-        code=code("reporting"),
+        code=code("claims"),
     output:
         update("reports/claims.json"),
     log:
@@ -26,7 +26,7 @@ rule report:
         params="results/params.json",
         data=DATA,
         texts=["reports/claims.yaml", "reports/paper.yaml"],
-        code=code("reporting"),
+        code=code("report"),
     output:
         page=report("reports/html/{notebook}.html", category="Pages", labels={"page": "{notebook}"}),
         files=report(
@@ -55,7 +55,7 @@ rule cost:
     input:
         notebook="reports/cost.ipynb",
         pages=PAGES,
-        code=code("reporting"),
+        code=code("report"),
     output:
         page="reports/html/cost.html",
         files=directory("reports/html/files/cost"),

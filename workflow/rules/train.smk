@@ -1,7 +1,7 @@
 rule train:
     input:
         data="data/{task}/train.safetensors",
-        code=code("tasks", "model", "training"),
+        code=code("train_sudoku"),
     output:
         model=f"{RUN}/model.safetensors",
         curve=f"{RUN}/training.csv",
@@ -29,7 +29,7 @@ rule evaluate:
         train="data/{task}/train.safetensors",
         data="data/{task}/test.safetensors",
         model=f"{RUN}/model.safetensors",
-        code=code("tasks", "model", "training"),
+        code=code("evaluate_sudoku"),
     output:
         measures=update(f"{RUN}/evaluation.json"),
         depth=f"{RUN}/depth.csv",

@@ -7,10 +7,7 @@ protocol offers and never which task it is. From Python: ``air.probes.rollout(mo
 
 from typing import TYPE_CHECKING, Any
 
-
-class OutOfRange(ValueError):
-    """A segment or an update was asked for that the model does not have, or no puzzles."""
-
+from air.files import OutOfRange as OutOfRange
 
 if TYPE_CHECKING:
     from air.probes.attention_maps import attention as attention

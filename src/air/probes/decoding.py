@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from air.model.halting import tensors
+from air.model.boards import tensors
 from air.model.network import AIR, Level, Observer, Update
 from air.probes import OutOfRange
 from air.progress import Progress

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from air.model.halting import stablemax
+from air.model.boards import stablemax
 from air.model.layers import widen
 from air.model.network import AIR, Level
 from air.probes import OutOfRange

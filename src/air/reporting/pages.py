@@ -23,9 +23,10 @@ from papermill.exceptions import PapermillExecutionError
 
 import air
 from air import paths
-from air.files import UserError, reading, there, write_bytes, write_text
+from air.files import UserError, reading, there
 from air.reporting.shown import KINDS, LINKS
 from air.reporting.study import RESTORE, Study
+from air.writing import write_bytes, write_text
 
 # The pages in the order of the menu. The page on cost is not among them: it shows what the jobs of
 # Snakemake took, which is never the same twice, and DVC does not make it.

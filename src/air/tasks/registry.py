@@ -1,23 +1,15 @@
 """The tasks by name, and how a data file becomes puzzles of its task again."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from air.files import AGAIN, UserError, read_tensors, short
-from air.tasks.maze import Maze, MazeData
-from air.tasks.sudoku import Sudoku, SudokuData
+from air.tasks.maze import Maze
+from air.tasks.sudoku import Sudoku
 from air.tasks.task import SCHEMA, Puzzles, Task
 
-
-class Kind(NamedTuple):
-    """A task as its module gives it."""
-
-    task: type[Task]
-    data: Any  # the type of its ``data`` section: an air.tasks.config.Data, or a union of some
-
-
 #: Every task by its name.
-TASKS = {kind.task.name: kind for kind in (Kind(Sudoku, SudokuData), Kind(Maze, MazeData))}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Sudoku, Maze)}
 
 
 def build(spec: dict[str, Any]) -> Task:
@@ -29,7 +21,7 @@ def build(spec: dict[str, Any]) -> Task:
     arguments = dict(spec)
     if any(type(value) is not int for name, value in arguments.items() if name != "name"):
         raise TypeError(f"its sizes are no whole numbers: {short(spec)}")
-    return TASKS[arguments.pop("name")].task(**arguments)
+    return TASKS[arguments.pop("name")](**arguments)
 
 
 def load_puzzles(path: Path) -> Puzzles:

@@ -3,13 +3,10 @@
 Tokens: 0 pad, 1 blank, digit k is k + 1 (vocabulary n + 2; 11 for the paper's 9 x 9).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
 
-from air.tasks.config import Count, Csv, Generated, HuggingFace, Source
-from air.tasks.generate import Chunk, Search
 from air.tasks.sampling import mix
 from air.tasks.task import Neighbourhood
 
@@ -69,22 +66,6 @@ class Sudoku:
         # float32 for the sake of a BLAS product; the counts are small integers and exact
         peers_with = self.peers.astype(np.float32) @ digits.astype(np.float32)
         return np.asarray((digits & (peers_with > 0)).any(axis=2))
-
-    def faults(self, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
-        """The answer must be full, free of conflicts and keep the givens."""
-        count, n = len(inputs), self.rows
-        found = np.full(count, "", dtype=object)
-        digit = np.uint32(1) << labels.astype(np.uint32)
-        every = (1 << (n + 2)) - 4
-        wrong = np.zeros(count, dtype=bool)
-        for label in (self.row, self.column, self.box):
-            grouped = digit[:, np.argsort(label, kind="stable")].reshape(count, n, n)
-            wrong |= (np.bitwise_or.reduce(grouped, axis=2) != every).any(axis=1)
-        changed = ((inputs != BLANK) & (inputs != labels)).any(axis=1)
-        found[changed] = "the answer changes a given of the question"
-        found[wrong] = "the answer is no solution: a row, column or box lacks a digit"
-        found[(labels == BLANK).any(axis=1)] = "the answer has blank cells"
-        return found.tolist()
 
     @property
     def words(self) -> int:
@@ -159,96 +140,6 @@ class Sudoku:
             digit = mix(np.take_along_axis(by_digit, boards.astype(np.intp), axis=1) + digit_tag)
             cell = mix(scattered + around + np.where(given, digit, 0))
         return np.asarray(mix(cell).sum(axis=1))
-
-
-class _Kind(BaseModel):
-    """What a ``data`` section says of the puzzles, wherever they come from."""
-
-    box: Annotated[list[int], Field(min_length=2, max_length=2)] = Field(
-        description="rows and columns of a box: [2, 2] is 4 x 4, [2, 3] is 6 x 6, [3, 3] is 9 x 9"
-    )
-    augmentations: int = Field(1000, gt=0, description="members per group, the original included")
-
-    @model_validator(mode="after")
-    def _box_fits(self) -> "_Kind":
-        rows, columns = self.box
-        if not (1 <= rows <= columns and 4 <= rows * columns <= 16):
-            raise ValueError(
-                f"box {self.box} is not allowed: rows <= columns, and 4 to 16 cells, such as [2, 3]"
-            )
-        return self
-
-    def task(self) -> Sudoku:
-        return Sudoku(self.box[0], self.box[1], self.augmentations)
-
-
-class SudokuGenerated(_Kind, Generated):
-    """Puzzles with one solution, dug from random grids."""
-
-    clues: Count | Literal["minimal"] = Field(
-        description="given cells per puzzle; minimal: none can be spared"
-    )
-    rating: Annotated[list[int | None], Field(min_length=2, max_length=2)] = Field(
-        [0, None], description="least and greatest number of the solver's dead ends; null: no limit"
-    )
-
-    @model_validator(mode="after")
-    def _clues_fit(self) -> "SudokuGenerated":
-        cells = (self.box[0] * self.box[1]) ** 2
-        if self.clues != "minimal" and self.clues >= cells:
-            raise ValueError(f"clues must be below the board's {cells} cells")
-        least, greatest = self.rating
-        if (
-            least is None
-            or not 0 <= least < 2**31
-            or (greatest is not None and not least <= greatest < 2**31)
-        ):
-            raise ValueError(
-                f"rating {self.rating} is not allowed: least and greatest, such as [15, null]"
-            )
-        return self
-
-    def search(self) -> Search:
-        from air.tasks.search import sudoku_attempt  # late: only generation needs the compiler
-
-        task = self.task()
-        unit = np.stack([task.row, task.column, task.box]).astype(np.int64)
-        clues = 0 if self.clues == "minimal" else self.clues
-        least, greatest = self.rating[0] or 0, self.rating[1]
-        at_most = np.iinfo(np.int64).max if greatest is None else greatest
-
-        def attempts(first: int, number: int) -> Chunk:
-            boards = np.empty((2, number, task.cells), dtype=np.int8)
-            ratings = np.array(
-                [
-                    sudoku_attempt(
-                        unit, task.rows, clues, least, at_most, self.seed, first + j, *boards[:, j]
-                    )
-                    for j in range(number)
-                ]
-            )
-            good = np.flatnonzero(ratings >= 0)
-            inputs, labels = (boards[:, good] + 1).astype(np.uint8)
-            return Chunk(inputs, labels, ratings[good], first + good)
-
-        kind = f"{self.clues} clues" if clues else "no clue to spare"
-        ease = "another number of clues"
-        if self.rating != [0, None]:
-            kind += f" and a rating in {least} to {'any' if greatest is None else greatest}"
-            ease += " or another rating"
-        chunk = 16 if task.rows <= 9 else 1
-        return Search(attempts, chunk, 20_000, kind, ease)
-
-
-class SudokuCsv(_Kind, Csv):
-    """Sudokus from two CSV files."""
-
-
-class SudokuHuggingFace(_Kind, HuggingFace):
-    """Sudokus from a data set on Hugging Face."""
-
-
-SudokuData = Annotated[SudokuGenerated | SudokuCsv | SudokuHuggingFace, Source]
 
 
 def _symbol(digit: int) -> str:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from air.files import write_tensors
 from air.tasks.sampling import member_words
+from air.writing import write_tensors
 
 PAD = 0  # token 0 of every task: never shown, never supervised
 SCHEMA = 2
@@ -60,13 +60,6 @@ class Task(Protocol):
 
     def traits(self, inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """What the statistics of a data set tell of its puzzles: whole numbers ``[B]`` by name."""
-        ...
-
-    def faults(self, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
-        """What is wrong with each imported puzzle, or "": B sentences.
-
-        Skipped rows are counted by what stands before the first colon.
-        """
         ...
 
     def symmetry_keys(self, boards: np.ndarray) -> np.ndarray:

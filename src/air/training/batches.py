@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from air.model.halting import tensors
+from air.model.boards import tensors
 from air.tasks.sampling import generator
 from air.tasks.task import Puzzles
 

@@ -1,4 +1,4 @@
-"""How a model is trained and evaluated: the ``train`` and ``evaluation`` sections of a task."""
+"""How a model is trained: the ``train`` section of a task."""
 
 from typing import Annotated, Literal
 
@@ -65,15 +65,3 @@ class TrainConfig(BaseModel):
             return self.steps
         assert self.epochs is not None
         return max(self.epochs * groups // self.batch_size, 1)
-
-
-class EvaluationConfig(BaseModel):
-    """How the test puzzles are run."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    puzzles: int | None = Field(None, gt=0, description="first so many test puzzles; null for all")
-    batch_size: int = Field(256, gt=0)
-    segments: int | None = Field(
-        None, gt=0, le=128, description="how far a rollout goes; null for model.max_segments"
-    )

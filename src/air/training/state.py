@@ -17,25 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from air.files import Arrays, UserError, read_tensors, write_tensors
-from air.model.halting import Carry
+from air.files import Arrays, UserError, read_tensors
 from air.model.network import AIR
 from air.training.optim import AdamATan2
+from air.training.step import Carry
+from air.writing import write_tensors
 
 
 def run_key(identity: dict[str, Any]) -> str:
     """A name for a run: the hash of what determines it."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def code_digest() -> str:
-    """The hash of the code that decides what a training step does."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for folder in ("tasks", "model", "training"):
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _digest(arrays: Arrays, header: dict[str, Any]) -> str:

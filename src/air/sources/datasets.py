@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from air.tasks.config import Csv, Data, Generated, HuggingFace
-from air.tasks.generate import generate
-from air.tasks.imports import import_splits
+from air.sources.config import Csv, Data, Generated, HuggingFace
+from air.sources.generate import generate
+from air.sources.imports import import_splits
 from air.tasks.task import Puzzles, Task
 
 EXAMPLES = 4  # training puzzles that the statistics show in full
@@ -32,7 +32,7 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, An
             ratings = (found.ratings[:cut], found.ratings[cut:])
     else:
         assert isinstance(config, Csv | HuggingFace)
-        train_split, test_split = import_splits(task, config)
+        train_split, test_split = import_splits(config)
         told |= {"files": {"train": train_split.told, "test": test_split.told}}
         if isinstance(config, HuggingFace):
             told |= {"repo": config.repo, "revision": config.revision}

@@ -1,6 +1,6 @@
 """Where a task's puzzles come from: what every source has in common, and the three there are.
 
-A task makes the sources it offers by adding its own keys to them (:mod:`air.tasks.sudoku`).
+A task makes the sources it offers by adding its own keys to them (:mod:`air.sources.sudoku`).
 """
 
 from abc import abstractmethod
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from air.tasks.generate import Search
+    import numpy as np
+
+    from air.sources.generate import Search
     from air.tasks.task import Task
 
 Count = Annotated[int, Field(gt=0, le=10_000_000)]
@@ -29,6 +31,13 @@ class Data(BaseModel):
     @abstractmethod
     def task(self) -> "Task":
         """The task whose puzzles these are."""
+
+    @abstractmethod
+    def faults(self, inputs: "np.ndarray", labels: "np.ndarray") -> list[str]:
+        """What is wrong with each imported puzzle (boards ``[B, S]``), or "": B sentences.
+
+        Skipped rows are counted by what stands before the first colon.
+        """
 
 
 class Generated(Data):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from air.model.halting import tensors
+from air.model.boards import tensors
 from air.model.network import AIR
 from air.progress import Progress
 from air.tasks.task import Puzzles

@@ -1,4 +1,4 @@
-"""Segments, halting (adaptive computation time) and the losses of a training step.
+"""A training step: a segment in every slot, halting (adaptive computation time), the losses.
 
 A batch is a row of slots. Each step runs one segment in every slot; a slot whose puzzle has halted
 takes the next puzzle and fresh states at the next step.
@@ -6,23 +6,15 @@ takes the next puzzle and fresh states at the next step.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from air.model.boards import IGNORED, stablemax
 from air.model.network import AIR, Gradient
 
-PADDING = 0  # the token of cells that no task shows or supervises
-IGNORED = -100  # label of a cell that is not supervised
 # Each summed over slots and divided by B; total = lm + (q_halt + q_continue) / 2.
 LOSSES = ("total", "lm", "q_halt", "q_continue")
-
-
-def tensors(inputs: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Boards (uint8 [B, S]) as the model takes them, int64; padded labels become IGNORED."""
-    supervised = np.where(labels == PADDING, IGNORED, labels.astype(np.int64))
-    return torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(supervised)
 
 
 @dataclass
@@ -47,16 +39,6 @@ class Outcome:
     solved: Tensor  #: every supervised cell right (True if there is none)
     cell_accuracy: Tensor  #: share of supervised cells that are right
     target_q_continue: Tensor
-
-
-def stablemax(logits: Tensor) -> Tensor:
-    """s / sum s with s(x) = x + 1 for x >= 0 else 1 / (1 - x), in float64: [..., V] -> [..., V].
-
-    (Prieto et al. 2025; float32 on Apple's GPUs, which have nothing wider.)
-    """
-    x = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
-    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
-    return s / s.sum(dim=-1, keepdim=True)
 
 
 def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

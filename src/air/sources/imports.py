@@ -18,7 +18,7 @@ import numpy as np
 
 from air.files import UserError, reading
 from air.progress import Progress
-from air.tasks.config import Csv, HuggingFace
+from air.sources.config import Csv, Data, HuggingFace
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 
@@ -36,7 +36,7 @@ class Split(NamedTuple):
     told: dict[str, Any]
 
 
-def import_splits(task: Task, config: Csv | HuggingFace) -> tuple[Split, Split]:
+def import_splits(config: Csv | HuggingFace) -> tuple[Split, Split]:
     """The training puzzles (``config.train`` rows, drawn) and the test puzzles (drawn, or all).
 
     Raises:
@@ -53,8 +53,8 @@ def import_splits(task: Task, config: Csv | HuggingFace) -> tuple[Split, Split]:
         )
     skip = config.on_bad_row == "skip"
     return (
-        read_csv(task, train_path, config.train, config.seed, skip),
-        read_csv(task, test_path, config.test, config.seed, skip),
+        read_csv(config, train_path, config.train, config.seed, skip),
+        read_csv(config, test_path, config.test, config.seed, skip),
     )
 
 
@@ -79,7 +79,7 @@ def _download(config: HuggingFace, file: str) -> Path:
         ) from None
 
 
-def read_csv(task: Task, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
+def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
     """Check all rows of ``path`` and draw ``wanted`` of them (all if None), in the file's order.
 
     Which rows are drawn is a function of (seed, row): those whose keyed hash is least.
@@ -87,6 +87,7 @@ def read_csv(task: Task, path: Path, wanted: int | None, seed: int, skip: bool) 
     Raises:
         UserError: the file is no such CSV, a row is no puzzle (unless ``skip``), or too few are.
     """
+    task = kind.task()
     symbols = _symbols(task)
     skipped: Counter[str] = Counter()
     key = mix(np.array([seed], dtype=np.uint64))
@@ -100,7 +101,7 @@ def read_csv(task: Task, path: Path, wanted: int | None, seed: int, skip: bool) 
             faults, boards, rated = _parse(task, symbols, block)
             inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
             readable = np.array([not fault for fault in faults])
-            found = task.faults(inputs[readable], labels[readable])
+            found = kind.faults(inputs[readable], labels[readable])
             for place, fault in zip(np.flatnonzero(readable), found, strict=True):
                 faults[place] = fault
             for line, fault in zip(lines, faults, strict=True):

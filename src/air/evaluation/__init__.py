@@ -1,0 +1,1 @@
+"""How many puzzles a model solves."""

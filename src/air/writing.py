@@ -1,0 +1,74 @@
+"""How anything is written: whole or not at all, and the same bytes for the same content.
+
+Every file is written under a temporary name in its own folder and renamed, so that a reader, a
+crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from air.files import Arrays, UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
+    free(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def free(*targets: Path) -> None:
+    """Raise a UserError if a folder lies where one of these files is to be written."""
+    for path in targets:
+        if path.is_dir():
+            raise UserError(f"{path}: a folder lies where this file belongs; move it away")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, all of it or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, all of them or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that is the same for the same content: keys in the order given, one per line."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> None:
+    """Write a safetensors file whose metadata holds ``header`` as JSON.
+
+    The header is one metadata entry because safetensors writes several in an order that changes
+    from process to process, and equal content must give equal bytes.
+    """
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    content = save(tensors, metadata={"air": json.dumps(header, sort_keys=True)})
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write an .npz file for notebooks and readers outside this project."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
