@@ -45,7 +45,7 @@ def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
     [
         ("workflow/rules/train.smk", '        data="data/{task}/train.safetensors",\n', "",
          "only in dvc, train_sudoku@Lx_H-0 reads data/sudoku/train.safetensors"),
-        ("workflow/rules/train.smk", 'code("tasks", "model", "training")', 'code("model")',
+        ("workflow/rules/train.smk", 'code("train_sudoku")', 'code("evaluate_sudoku")',
          "only in dvc, train_sudoku@Lx_H-0 reads src/air/training/loop.py"),
         ("dvc.yaml", "      - data/${item.task}/statistics.json\n", "",
          "only in snakemake, data@sudoku makes data/sudoku/statistics.json"),
