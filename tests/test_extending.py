@@ -45,6 +45,8 @@ def test_the_examples_work(tmp_path: Path) -> None:
     ended = call(folder, "snakefmt", "--check", "workflow")
     assert ended.returncode == 0, ended.stderr
     assert differences(folder) == []  # both engines know of all of it
+    ended = call(folder, "pytest", "-q", "tests/test_architecture.py", "-k", "settling or train")
+    assert ended.returncode == 0, ended.stdout[-2000:]
 
     sudoku, maze, flood = (f"results/{task}/Lx_H/seed0" for task in ("sudoku", "maze", "flood"))
     new = "results/sudoku/L3x_H+linear/seed0/evaluation.json"

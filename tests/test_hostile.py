@@ -543,7 +543,7 @@ def test_a_state_of_other_puzzles_is_never_found(study: Path) -> None:
     keys: list[Path] = []
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("air.training.loop.train", keep_folder(keys))
+            patch.setattr("air.stages.train.fit", keep_folder(keys))
             run("train sudoku Lx_H")
         puzzles = load_puzzles(Path(TRAIN))
         puzzles.first(10).save(Path(TRAIN), "train")

@@ -3,10 +3,10 @@
 What is there is held against its form (``forms``): a damaged file stops the report by its name.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ EXPERIMENTS = {  # the paper's comparisons of variants
 }
 RESTORE = "mend it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Study:
     variants: dict[str, dict[str, Any]]  # what each variant's name says: n_L, n_H, operator, ...
     published: dict[str, Any]
     claims: dict[str, Any]
+    # files are read once: pages ask for the same measures again and again
+    _read: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls) -> "Study":
@@ -69,6 +72,9 @@ class Study:
 
     def runs(self, task: str) -> pd.DataFrame:
         """One row per evaluated training run: variant, seed, and evaluation.json's entries."""
+        return self._once((task, "runs"), lambda: self._runs(task))
+
+    def _runs(self, task: str) -> pd.DataFrame:
         rows = [
             {"variant": variant, "seed": seed, **measures}
             for (variant, seed), measures in self._measures(
@@ -139,10 +145,14 @@ class Study:
 
     def probe(self, task: str, name: str) -> dict[Run, dict[str, Any]]:
         """The measures of a probe (rollout, freeze, attention), by run."""
-        return self._measures(task, self.params[task]["probes"][name], name)
+        chosen = self.params[task]["probes"][name]
+        return self._once((task, name), lambda: self._measures(task, chosen, name))
 
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
+        return self._once((task, "training"), lambda: self._curves(task))
+
+    def _curves(self, task: str) -> dict[Run, pd.DataFrame]:
         curves: dict[Run, pd.DataFrame] = {}
         for run, path in _files(task, self.params[task], "training.csv").items():
             curves[run] = _table(path, ["lm_loss", "exact_accuracy"], whole="step")
@@ -214,6 +224,12 @@ class Study:
     def chosen(self, task: str) -> list[Run]:
         """Every configured training run of a task."""
         return _chosen(self.params[task])
+
+    def _once(self, key: Any, read: Callable[[], T]) -> T:
+        if key not in self._read:
+            self._read[key] = read()
+        found: T = self._read[key]
+        return found
 
     def _measures(
         self, task: str, chosen: Mapping[str, Any], name: str
