@@ -60,7 +60,10 @@ nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|air\..*\._\w+")]
 PACKAGES = {
     "model": "what is AIR",
     "tasks": "what is a puzzle",
+    "sources": "where puzzles come from",
     "training": "how it learns",
+    "evaluation": "how many puzzles it solves",
+    "stages": "what each stage reads and writes",
     "probes": "what it does inside",
     "reporting": "what we say about it",
 }

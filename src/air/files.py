@@ -163,7 +163,7 @@ def read_yaml(path: Path, absent: str, mend: str = "mend it") -> Any:
 def read_tensors(
     path: Path, kind: str, mapped: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote; ``kind`` must be the header's ``kind``.
+    """Read what :func:`air.writing.write_tensors` wrote; ``kind`` must be the header's ``kind``.
 
     ``mapped`` tensors (uint8) are read-only views into the file, fetched as they are used. A file
     that takes its name does not change them; one that is written over in place does.
@@ -186,7 +186,7 @@ def read_tensors(
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what :func:`write_arrays` wrote.
+    """Read what :func:`air.writing.write_arrays` wrote.
 
     Raises:
         UserError: the file is missing, truncated or not an .npz file of plain numbers.

@@ -77,7 +77,7 @@ REPRO = "python workflow/scripts/repro.py {params.stage:q} {log:q}"
 
 # A job on a cluster reads the workflow again, and keeps to what the call that submitted it decided.
 try:
-    os.environ.setdefault("AIR_REPRO", repro.mode())
+    repro.settle()
 except DvcException as error:
     print(f"DVC's configuration (.dvc/config, .dvc/config.local): {error}", file=sys.stderr)
     sys.exit(2)
@@ -89,11 +89,7 @@ def do_without():
     if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         with Config(dvc_dir=".dvc").edit("local") as config:  # a ZIP file, a container
             config["core"]["no_scm"] = True
-    if os.environ["AIR_REPRO"] == "pull" and (why := repro.unreachable()):
-        print(
-            f"DVC's remote cannot be reached, nothing is restored from it: {why}", file=sys.stderr
-        )
-        os.environ["AIR_REPRO"] = repro.without_remote()
+    repro.do_without_remote()
 
 
 def slurm_jobs():

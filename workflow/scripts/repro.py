@@ -37,6 +37,20 @@ def mode() -> str:
     return without_remote()
 
 
+def settle() -> None:
+    """Fix the mode for all jobs of this call, unless the call that submitted this one has."""
+    os.environ.setdefault("AIR_REPRO", mode())
+
+
+def do_without_remote() -> None:
+    """Compute everything here if the remote cannot be reached, and say so once."""
+    if os.environ["AIR_REPRO"] == "pull" and (why := unreachable()):
+        print(
+            f"DVC's remote cannot be reached, nothing is restored from it: {why}", file=sys.stderr
+        )
+        os.environ["AIR_REPRO"] = without_remote()
+
+
 def without_remote() -> str:
     return "plain" if Path(".dvc/cache/runs").exists() else "force"
 

@@ -98,7 +98,7 @@ def accuracy(study: Study, experiment: str) -> Shown:
                           color=colour, markerfacecolor="white", markersize=5)  # fmt: skip
             axis.set_yticks(range(len(variants[task])), variants[task])
             axis.set_ylim(len(variants[task]) - 0.5, -0.5)
-            axis.set_xlim(0, max(axis.get_xlim()[1], 0.02))
+            axis.set_xlim(0, max(1.03 * axis.get_xlim()[1], 0.02))
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axis.set_xlabel("puzzles solved")
             axis.set_title(study.tasks[task])

@@ -45,6 +45,8 @@ class _Train(Form):
     weight_decay: float
     schedule: str
     lr_final: float
+    ema: float | None
+    q_continue: bool
 
 
 class _Runs(Form):

@@ -175,7 +175,7 @@ def _figures(claim: str, found: dict[str, Any]) -> str:
 def accuracy(study: Study, task: str, experiment: str) -> Shown:
     """Published and reproduced exact accuracy of an experiment's variants, and of its groups."""
     groups = study.groups(task, experiment)
-    if not groups:
+    if not any(groups.values()):
         elsewhere = any(study.members(other, experiment) for other in study.tasks)
         said = f"{study.tasks[task]}: no variant of this experiment is part of this study."
         return missing(said) if elsewhere else Shown("")  # the figure says it
@@ -345,7 +345,10 @@ def setting(study: Study) -> Shown:
         "optimiser steps": 26041,
         "batch": 768,
         "learning rate": 1e-4,
+        "after the warm-up": "constant",
         "weight decay": 1.0,
+        "running mean of the weights": "none",
+        "continue logit": "yes",
         "training runs": "5 per variant",
     }
     columns = {}
@@ -355,7 +358,8 @@ def setting(study: Study) -> Shown:
         values = [
             model["layers"], model["hidden_size"], model["heads"], model["positions"],
             model["max_segments"], train["steps"], train["batch_size"], train["lr"],
-            train["weight_decay"],
+            train["schedule"], train["weight_decay"], train["ema"] or "none",
+            "yes" if train["q_continue"] else "no",
             f"{len(section['seeds'])} per variant, {len(section['variants'])} variants"
             if section["variants"] else "left out",
         ]  # fmt: skip

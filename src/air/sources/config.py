@@ -6,11 +6,10 @@ A task makes the sources it offers by adding its own keys to them (:mod:`air.sou
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from air.sources.generate import Search
     from air.tasks.task import Task
 
@@ -33,7 +32,7 @@ class Data(BaseModel):
         """The task whose puzzles these are."""
 
     @abstractmethod
-    def faults(self, inputs: "np.ndarray", labels: "np.ndarray") -> list[str]:
+    def faults(self, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
         """What is wrong with each imported puzzle (boards ``[B, S]``), or "": B sentences.
 
         Skipped rows are counted by what stands before the first colon.
