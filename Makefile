@@ -86,7 +86,7 @@ linkcheck: .venv/developer
 # for requirements.lock and environment.yml. PyTorch brings CUDA libraries of its own where it needs
 # them, so they are left out.
 lock: .venv/developer
-	uv pip compile --quiet --upgrade --all-extras --python-version $(firstword $(PYTHONS)) \
+	uv pip compile --quiet --system-certs --upgrade --all-extras --python-version $(firstword $(PYTHONS)) \
 	    --no-header --no-annotate pyproject.toml --output-file .lock
 	grep -vE '^(cuda|nvidia|triton)' .lock > requirements.lock && rm .lock
 	{ sed '/^  - pip:/,$$d' environment.yml; echo '  - pip:'; sed 's/^/      - /' requirements.lock; } > .lock
@@ -95,4 +95,4 @@ lock: .venv/developer
 # Whether the lock can be installed on every Python that pyproject.toml names, without installing it.
 check-lock: .venv/developer
 	@for version in $(PYTHONS); do echo "requirements.lock on Python $$version"; \
-	    uv pip compile --quiet --python-version $$version requirements.lock > /dev/null || exit 1; done
+	    uv pip compile --quiet --system-certs --python-version $$version requirements.lock > /dev/null || exit 1; done
