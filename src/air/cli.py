@@ -164,7 +164,8 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """
     from air.stages.train import train as stage
 
-    sys.exit(stage(task, variant, seed, sys.argv[1:]))
+    if code := stage(task, variant, seed, sys.argv[1:]):
+        sys.exit(code)
 
 
 @app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
