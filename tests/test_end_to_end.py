@@ -234,7 +234,11 @@ def test_what_reruns_when_code_changes(restored: Path) -> None:
 def test_a_word_in_a_generator_trains_nothing(
     finished: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The data is made anew; since its bytes are the same, all that depends on it is restored."""
+    """The data is made anew; since its bytes are the same, models and accuracies are restored.
+
+    (Rollouts and attention run again: of their outputs Snakemake deletes one, and DVC's run cache
+    keeps no stage that has another in git.)
+    """
     folder = tmp_path_factory.mktemp("word") / "study"
     shutil.copytree(finished, folder, symlinks=True)
     path = folder / "src/air/sources/generate.py"
@@ -247,7 +251,7 @@ def test_a_word_in_a_generator_trains_nothing(
         and log.stat().st_mtime > path.stat().st_mtime
         and log.stem != "cost"
     }
-    assert ran == {"check", "data"}
+    assert {"check", "data"} <= ran <= {"check", "data", "rollout", "attention"}
     assert results(folder) == results(finished)
 
 
