@@ -88,13 +88,13 @@ def _existing(path: str) -> Path:
 
 def _dvc(*options: str) -> int:
     """``dvc repro`` in this process, without what DVC says of its success."""
-    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
-        from dvc.cli import main  # whose log is bound to the output there is now
+    from dvc.cli import main  # late: its log is bound to the output that there is by then
 
-        return int(main(["--wait-for-lock", "repro", "--single-item", *options]))
+    return int(main(["--wait-for-lock", "repro", "--single-item", *options]))
 
 
 def _reproduce(stage: str) -> int:
+    sys.stdout = Path(os.devnull).open("w")  # DVC's; what the stage runs has the true one
     asked = os.environ.get("AIR_REPRO") or mode()
     if asked == "pull":
         # DVC asked to pull takes a stage for restored even if a file is missing that is kept in git
