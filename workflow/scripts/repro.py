@@ -94,13 +94,14 @@ def _dvc(*options: str) -> int:
 
 
 def _reproduce(stage: str) -> int:
-    sys.stdout = Path(os.devnull).open("w")  # DVC's; what the stage runs has the true one
     asked = os.environ.get("AIR_REPRO") or mode()
-    if asked == "pull":
-        # DVC asked to pull takes a stage for restored even if a file is missing that is kept in git
-        # and not in the remote, so it is asked twice
-        return _dvc("--pull", stage) or _dvc(stage)
-    return _dvc("--force", stage) if asked == "force" else _dvc(stage)
+    # DVC's output; what the stage runs has the true one
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+        if asked == "pull":
+            # DVC asked to pull takes a stage for restored even if a file is missing that is kept in
+            # git and not in the remote, so it is asked twice
+            return _dvc("--pull", stage) or _dvc(stage)
+        return _dvc("--force", stage) if asked == "force" else _dvc(stage)
 
 
 def main(stage: str, log: Path) -> int:
