@@ -358,6 +358,8 @@ def test_a_stopped_call_is_taken_up_by_the_next(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            # Ctrl-C is heard also if the tests were started where it is ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     deadline = time.monotonic() + 60
     while not list((folder / "logs").glob("train/*/*/*.log")) and time.monotonic() < deadline:
