@@ -24,6 +24,11 @@ PUBLISHED = sorted(
 )
 
 
+def measured(folder: Path) -> list[str]:
+    """The tasks that a published study has runs of: one may have been left out."""
+    return [task for task in TITLES if any((folder / "results" / task).glob("*/*/evaluation.json"))]
+
+
 def test_the_default_study_is_mini() -> None:
     mini = (ROOT / "presets/mini.yaml").read_text(encoding="utf-8")
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == mini
@@ -59,7 +64,7 @@ def test_published_claims_come_from_the_metrics(published: Path) -> None:
 def test_published_figures_come_from_the_metrics(published: Path) -> None:
     study = Study.load()
     drawn: list[Shown] = []
-    for task in TASKS:
+    for task in measured(published):
         drawn += [
             figures.rollout_curves(study, task),
             figures.rollout_inside(study, task),
@@ -89,23 +94,28 @@ def test_the_readme_tells_the_published_verdicts() -> None:
     lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
     rows = {(cells[0].split() or [""])[0]: [c.strip() for c in cells[1:]] for cells in lines}
     columns = [tuple(title.split(": ")) for title in rows["claim"]]  # such as "mini: Sudoku"
-    assert columns == [(path.name, title) for path in PUBLISHED for title in TITLES.values()]
+    assert sorted(columns) == sorted(
+        (path.name, TITLES[task]) for path in PUBLISHED for task in measured(path)
+    )
     for path in PUBLISHED:
         claims = json.loads((path / paths.CLAIMS).read_text(encoding="utf-8"))
         for name, claim in claims.items():
             told = dict(zip(columns, rows[name], strict=True))
-            for task, title in TITLES.items():
-                assert told[path.name, title] == claim.get(task, {}).get("verdict", "")
+            for task in measured(path):
+                assert told[path.name, TITLES[task]] == claim.get(task, {}).get("verdict", "")
 
 
 def test_the_readme_tells_what_is_solved() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     told = re.findall(
-        r"`(\w+)`\S*: [^`]*?Lx_H solves (\d+) % of the test Sudokus and (\d+) %", text
+        r"`([\w-]+)`\S*: [^`]*?Lx_H solves (\d+) % of the test Sudokus(?: and (\d+) %)?", text
     )
-    assert [preset for preset, *_ in told] == [path.name for path in PUBLISHED]
-    for path, (_, *shares) in zip(PUBLISHED, told, strict=True):
-        for task, share in zip(TITLES, shares, strict=True):
+    shown = {preset: shares for preset, *shares in told}
+    assert set(shown) == {path.name for path in PUBLISHED}
+    for path in PUBLISHED:
+        shares = shown[path.name]
+        assert len(list(filter(None, shares))) == len(measured(path))
+        for task, share in zip(measured(path), shares, strict=False):
             files = (path / "results" / task / "Lx_H").glob("seed*/evaluation.json")
             solved = [json.loads(file.read_text())["exact_accuracy"] for file in files]
             assert round(100 * sum(solved) / len(solved)) == int(share)

@@ -248,7 +248,7 @@ def provenance() -> dict[str, str]:
         "data": ", ".join(_data(study)) or "not made yet",
         "report's code": digest(sorted(path for path in HERE.iterdir() if path.is_file())),
         "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
-        "software": ", ".join(
+        "rendered by": ", ".join(
             f"{name} {version(name).split('+')[0]}" for name in ("air", "torch", "numpy")
         ),
     }
