@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
+from air.foreign_checkpoints import model_config, translated
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.published import model_config, translated
 
 FOLDER = Path(os.environ.get("AIR_GOLDEN", Path(__file__).parent / "golden"))
 

@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 
 from air.checkpoint import load_model
 from air.files import UserError, read_arrays
+from air.foreign_checkpoints import import_checkpoint
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.params import load_params
-from air.published import import_checkpoint
 from air.reporting.claims import judge
 from air.reporting.study import Study
 from air.sources.imports import COLUMNS, read_csv
@@ -35,7 +35,7 @@ from air.training.config import TrainConfig
 from air.training.loop import optimizers
 from air.training.state import RunState
 from tests.golden_vectors import FOLDER
-from tests.test_published import arch_of, weights, write_checkpoint
+from tests.test_foreign_checkpoints import arch_of, weights, write_checkpoint
 from tests.test_training import CPU, interrupted, small_run
 
 RUN = Path("results/sudoku/Lx_H/seed0")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from air.foreign_checkpoints import our_name
 from air.model.network import AIR
 from air.probes.attention_maps import captured
 from air.probes.decoding import decoded_rollout
 from air.probes.freezing import CONDITIONS, count_changes
-from air.published import our_name
 from air.tasks.maze import Maze
 from air.tasks.sudoku import Sudoku
 from air.tasks.task import Task

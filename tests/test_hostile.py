@@ -2,7 +2,7 @@
 
 The tables say, file by file, what is done to it, which command then reads it, and what is said.
 Elsewhere are: values in params.yaml (test_params.py), rows and files of puzzles (test_imports.py),
-checkpoints (test_published.py), damage at random (test_fuzz.py).
+checkpoints (test_foreign_checkpoints.py), damage at random (test_fuzz.py).
 """
 
 import io

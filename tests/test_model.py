@@ -16,7 +16,7 @@ from air.model.boards import IGNORED
 from air.model.config import ModelConfig
 from air.model.layers import truncated_normal
 from air.model.network import AIR, Level, Observer, Update
-from air.model.variants import PUBLISHED, Variant
+from air.model.variants import PAPER_VARIANTS, Variant
 from air.training.step import fresh_carry, stablemax_cross_entropy, training_step
 from air.writing import write_tensors
 
@@ -37,7 +37,7 @@ def test_a_variant_is_its_name(variant: Variant) -> None:
 
 
 def test_the_sixteen_are_different() -> None:
-    assert len({Variant.parse(name) for name in PUBLISHED}) == len(PUBLISHED) == 16
+    assert len({Variant.parse(name) for name in PAPER_VARIANTS}) == len(PAPER_VARIANTS) == 16
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def build(config: ModelConfig, name: str = "Lx_H", **keywords: object) -> AIR:
     return AIR(config, Variant.parse(name), vocabulary=6, cells=9, **keywords)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PAPER_VARIANTS)
 def test_every_variant_learns_something(small_model: ModelConfig, name: str) -> None:
     """Every parameter that should receive a gradient does, and the shapes are as documented."""
     model = build(small_model, name)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from air.checkpoint import save_model
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
-from air.model.variants import PUBLISHED, Variant
+from air.model.variants import PAPER_VARIANTS, Variant
 from air.probes.attention_maps import attention, captured
 from air.probes.freezing import count_changes, freeze
 from air.probes.rollouts import rollout
@@ -82,7 +82,7 @@ def compare(ours: Any, theirs: Any) -> None:
         assert ours == theirs
 
 
-@pytest.mark.parametrize("variant", PUBLISHED)
+@pytest.mark.parametrize("variant", PAPER_VARIANTS)
 def test_every_variant_can_be_probed(
     variant: str, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
 ) -> None:

@@ -1,4 +1,4 @@
-"""One archive of a study that others can check without us: an RO-Crate with a hash of every file.
+"""One archive of a study that anyone can check: an RO-Crate with a hash of every file.
 
 The crate follows the Workflow Run Crate profile (https://w3id.org/ro/wfrun/workflow): the workflow,
 one action for the run of all of it, and one for every stage, with what it read and what it made as
@@ -28,7 +28,7 @@ PROFILES = (
     "https://w3id.org/ro/wfrun/process/0.5",
     "https://w3id.org/ro/wfrun/workflow/0.5",
 )
-# What a study is made of, and what came of it; what is absent is left out.
+# What a study is made from, and its results; what is absent is left out.
 CONTENTS = (
     "LICENSE", "CITATION.cff", "README.md", "params.yaml", "dvc.yaml", "dvc.lock", "Snakefile",
     "requirements.lock", "environment.yml", "pyproject.toml", "workflow/**/*", "src/air/**/*",
@@ -65,12 +65,12 @@ def write(target: Path) -> int:
     entities: dict[str, Any] = {"Snakefile": workflow}
     with Progress("bundle", len(files), "files") as progress:
         for path in files:
-            told = _facts(path)
+            facts = _facts(path)
             if path == Path("Snakefile"):
-                workflow.properties().update(told)
+                workflow.properties().update(facts)
             else:
                 entities[path.as_posix()] = crate.add_file(
-                    path, dest_path=path.as_posix(), properties=told
+                    path, dest_path=path.as_posix(), properties=facts
                 )
             progress.advance()
     reads, makes = [], []
@@ -108,26 +108,26 @@ def check(bundle: Path) -> tuple[int, list[str]]:
     try:
         with zipfile.ZipFile(bundle) as archive:
             graph = json.loads(archive.read(METADATA))["@graph"]
-            told = {entity["@id"]: entity for entity in graph if "sha256" in entity}
+            listed = {entity["@id"]: entity for entity in graph if "sha256" in entity}
             there = {name for name in archive.namelist() if not name.endswith("/")} - {METADATA}
-            faults = [f"{name}: is not in the archive" for name in told if name not in there]
-            faults += [f"{name}: is not listed" for name in sorted(there - set(told))]
-            for name in sorted(there & set(told)):
+            faults = [f"{name}: is not in the archive" for name in listed if name not in there]
+            faults += [f"{name}: is not listed" for name in sorted(there - set(listed))]
+            for name in sorted(there & set(listed)):
                 try:
                     with archive.open(name) as file:
                         found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
                 except zipfile.BadZipFile as error:
                     faults.append(f"{name}: {error}")
                     continue
-                if found != told[name]["sha256"]:
-                    faults.append(f"{name}: does not have the hash that is told of it")
+                if found != listed[name]["sha256"]:
+                    faults.append(f"{name}: does not have the hash that the bundle lists")
     except FileNotFoundError:
         raise UserError(f"{bundle}: there is no such file") from None
     except OSError as error:
         raise UserError(f"{bundle}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, LookupError, ValueError, TypeError, EOFError) as error:
         raise UserError(f"{bundle}: is not a bundle that `air bundle` writes ({error})") from None
-    return len(told), faults
+    return len(listed), faults
 
 
 def contents(study: Study) -> Iterator[Path]:

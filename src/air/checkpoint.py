@@ -52,7 +52,7 @@ def save_model(model: AIR, path: Path, origin: dict[str, Any]) -> None:
 def load_model(path: Path) -> AIR:
     """Rebuild the model that ``path`` holds, in evaluation mode, on the CPU.
 
-    ``model.origin`` is what :func:`save_model` was told.
+    ``model.origin`` is what was given to :func:`save_model`.
 
     Raises:
         UserError: not a model file, of another schema, or its tensors are not the model's.

@@ -38,7 +38,7 @@ VariantName = Annotated[
 Seed = Annotated[int, typer.Option(help="which training run", min=0, max=2**63 - 1)]
 
 
-# Of what the system says of a file to be written, what a user can mend: something is in its way.
+# Errors in writing a file that the user can fix: something is in its way.
 IN_THE_WAY = {
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
     errno.ENOTDIR, errno.EPERM,
@@ -46,7 +46,7 @@ IN_THE_WAY = {
 
 
 def main() -> None:
-    """Run a command; what a user can mend ends in one sentence and exit code 2."""
+    """Run a command; what the user can fix ends in one sentence and exit code 2."""
     _run_the_code_of_this_folder()
     ensure_home()
     try:
@@ -54,11 +54,11 @@ def main() -> None:
     except UserError as error:
         print(f"air: {error}", file=sys.stderr)
         sys.exit(2)
-    except ClickException as error:  # arguments that are none
+    except ClickException as error:  # wrong arguments
         said = UserError(error.format_message().replace("Value error, ", "").rstrip("."))
         print(f"air: {said}; see --help", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output has gone: nobody is left to be told
+    except BrokenPipeError:  # nobody reads our output any more, such as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that cannot be written
@@ -68,14 +68,14 @@ def main() -> None:
 
 
 def _run_the_code_of_this_folder() -> None:
-    """Start anew with the code of the folder we are in, if it is another copy of the project.
+    """Restart with the code of the current folder, if it is another copy of the project.
 
     DVC runs an experiment in a folder of its own (`--temp`, `--queue`) and hashes the code there,
     while what is installed is the code of the main folder, which may have changed since.
     """
     here, before = Path("src").resolve(), os.environ.get("PYTHONPATH", "")
     is_other = (here / "air/cli.py").is_file() and here != Path(__file__).resolve().parents[1]
-    if is_other and str(here) not in before.split(os.pathsep):  # asked for once: never in a circle
+    if is_other and str(here) not in before.split(os.pathsep):  # restart once at most
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), before]))
         again = "from air.cli import main; main()"
         os.execv(sys.executable, [sys.executable, "-c", again, *sys.argv[1:]])
@@ -94,15 +94,26 @@ def variants() -> None:
     """List the paper's 16 variants, what sets them apart, and their parameters at its sizes."""
     from air.model.config import ModelConfig
     from air.model.network import count_parameters
-    from air.model.variants import PUBLISHED, Variant
+    from air.model.variants import PAPER_VARIANTS, Variant
 
-    rows = [("variant", "says", "n_L", "n_H", "operator", "level token", "networks", "parameters")]
-    for name in PUBLISHED:
+    rows = [
+        ("variant", "full name", "n_L", "n_H", "operator", "level token", "networks", "parameters")
+    ]
+    for name in PAPER_VARIANTS:
         v = Variant.parse(name)
         networks = "two" if v.two_networks else "one"
         total = f"{count_parameters(ModelConfig(), v, vocabulary=11, cells=81):,}"
         rows.append(
-            (name, v.says, f"{v.n_L:g}", f"{v.n_H:g}", v.operator, v.level_token, networks, total)
+            (
+                name,
+                v.full_name,
+                f"{v.n_L:g}",
+                f"{v.n_H:g}",
+                v.operator,
+                v.level_token,
+                networks,
+                total,
+            )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -134,7 +145,7 @@ def import_checkpoint(
 ) -> None:
     """Rewrite a checkpoint of the authors' implementation as our model.safetensors."""
     from air.checkpoint import save_model
-    from air.published import import_checkpoint as read
+    from air.foreign_checkpoints import import_checkpoint as read
 
     target = output or path.parent / "model.safetensors"
     if os.path.realpath(target) == os.path.realpath(path):
@@ -205,7 +216,7 @@ def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 @app.command(epilog="Example: air claims")
 def claims() -> None:
-    """Hold the paper's claims against the results: reports/claims.json."""
+    """Judge the paper's claims by the results: reports/claims.json."""
     from air.stages.claims import claims as stage
 
     for name, verdict in stage().items():
@@ -226,7 +237,7 @@ def report(
 def verify(
     against: Annotated[str, typer.Option(help="a commit, branch or tag")] = "HEAD",
 ) -> None:
-    """Hold what is on disk against what is committed, stage by stage.
+    """Compare what is on disk with what is committed, stage by stage.
 
     Numbers are the same within 0.001 + 1 % of the committed one. Exit code 1 if any differs by
     more, if something is not there, or if a verdict has changed.
@@ -236,9 +247,9 @@ def verify(
     found = compare(against)
     width = max(map(len, found))
     for name, one in found.items():
-        told = f", by at most {one.largest:.3g}" if one.largest else ""
-        told += f" ({one.where})" if one.where else ""
-        print(f"{name:{width}}  {one.outcome}{told}")
+        detail = f", by at most {one.largest:.3g}" if one.largest else ""
+        detail += f" ({one.where})" if one.where else ""
+        print(f"{name:{width}}  {one.outcome}{detail}")
     verdicts = changed_verdicts(against)
     for line in verdicts:
         print(f"verdict of {line}")

@@ -12,7 +12,7 @@ LINE_EVERY_SECONDS = 5.0
 
 
 class Progress:
-    """Count ``total`` pieces of work (None: nobody knows) and tell the rate and the time left.
+    """Count ``total`` pieces of work (None: nobody knows) and report the rate and the time left.
 
     Use as a context manager and call :meth:`advance` after each piece.
     """
@@ -22,9 +22,9 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit, self.silent = label, total, unit, silent
         self.done = self.start = done
-        self.began = self.told = time.monotonic()
+        self.began = self.reported = time.monotonic()
         self.note = ""
-        self.told_done = -1
+        self.reported_done = -1
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -44,8 +44,8 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.close()
-        elif error is None and self.done != self.told_done:
-            self._tell()
+        elif error is None and self.done != self.reported_done:
+            self._report()
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
         """Count ``pieces`` more as done; the last ``note`` is shown beside the rate."""
@@ -54,22 +54,22 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(pieces)
-        elif time.monotonic() - self.told >= LINE_EVERY_SECONDS:
-            self._tell()
+        elif time.monotonic() - self.reported >= LINE_EVERY_SECONDS:
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.silent:
             return
-        self.told, self.told_done = time.monotonic(), self.done
-        seconds = max(self.told - self.began, 1e-9)
+        self.reported, self.reported_done = time.monotonic(), self.done
+        seconds = max(self.reported - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
-        of, time_told = "", f"{seconds:.1f} s"
+        of, duration = "", f"{seconds:.1f} s"
         if self.total is not None:
             of = f"/{self.total:,}"
             if self.done < self.total:
-                time_told = f"{(self.total - self.done) / rate if rate else 0:.0f} s left"
+                duration = f"{(self.total - self.done) / rate if rate else 0:.0f} s left"
         print(
-            f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s, {time_told}"
+            f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s, {duration}"
             + (f", {self.note}" if self.note else ""),
             file=sys.stderr,
             flush=True,

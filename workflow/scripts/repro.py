@@ -4,8 +4,8 @@
 
 DVC knows by hash whether there is anything to do, and restores what it has made before. The stage's
 own output and DVC's errors are shown and written to LOG; that DVC was successful is not. A job that
-had nothing to say was restored: LOG is then that of the run which made its outputs (Snakemake
-deletes it before a job, so a second name, .kept, holds it), and .restored beside it says so.
+printed nothing was restored: LOG is then that of the run which made its outputs (Snakemake deletes
+it before a job, so a second name, .kept, holds it), and a file .restored beside it marks this.
 
 The environment variable AIR_REPRO says how DVC is asked, the same for all jobs of a call (`mode`).
 """
@@ -114,18 +114,19 @@ def main(stage: str, log: Path) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     assert job.stdout is not None
     with contextlib.ExitStack() as opened:
-        file = None
+        file, silent = None, True
         while said := os.read(job.stdout.fileno(), 65536):
-            if file is None:
-                file = opened.enter_context(log.open("wb", buffering=0))
-                restored.unlink(missing_ok=True)
+            silent = False
             with contextlib.suppress(OSError):  # a full disk stops no training
+                if file is None:
+                    file = opened.enter_context(log.open("wb", buffering=0))
+                    restored.unlink(missing_ok=True)
                 file.write(said)
             with contextlib.suppress(OSError):  # nor does a terminal that has gone
                 os.write(sys.stdout.fileno(), said)
     code = job.wait()
     with contextlib.suppress(OSError):
-        if file is None:
+        if silent:
             restored.touch()
             log.hardlink_to(kept)
         elif code == 0:

@@ -51,11 +51,11 @@ class Observer:
     """Sees every update of a segment. The default sees and does nothing."""
 
     def attention(self, update: Update) -> AttentionHook | None:
-        """Asked before an update: who is to see its queries and keys, if anyone."""
+        """Called before an update: a hook that is to see its queries and keys, or None."""
         return None
 
     def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
-        """Told after an update (and after one that freezing left out): the states [B, P, d]."""
+        """Called after an update (also one that freezing left out) with the states [B, P, d]."""
 
 
 class AIR(nn.Module):
@@ -189,7 +189,7 @@ class AIR(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """One segment from x, z_L, z_H (each [B, P, d]): the new (z_L, z_H).
 
-        A ``frozen`` state keeps its value; ``observer`` is still told of its updates. Which updates
+        A ``frozen`` state keeps its value; ``observer`` still hears of its updates. Which updates
         carry a gradient: the last of each level (``one_step``, the paper's), all of the last
         H-cycle, or all.
         """

@@ -11,8 +11,8 @@ from typing import Literal, cast, get_args
 Operator = Literal["add", "linear", "nonlinear", "hadamard"]
 LevelToken = Literal["none", "addition", "prepend", "prepend_no_strip"]
 
-# The 16 models of the paper by its names, in its order, each with the name that says what it is.
-PUBLISHED = {
+# The paper's 16 models by its names, in its order, each with its full name.
+PAPER_VARIANTS = {
     "Lx_H": "Lx_H",
     "L_Hx": "L_Hx",
     "L2x_H": "L2x_H",
@@ -47,16 +47,16 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant called ``name``: one of the paper's 16 names, or a name that says what it is.
+        """The variant called ``name``: one of the paper's 16 names, or a full name.
 
         Raises:
             ValueError: ``name`` is neither; the message says what would be.
         """
-        injection, *options = PUBLISHED.get(name, name).split("+")
+        injection, *options = PAPER_VARIANTS.get(name, name).split("+")
         match = _INJECTION.fullmatch(injection)
         if not match:
             raise ValueError(
-                f"{name!r} is not a variant: neither one of {', '.join(PUBLISHED)} nor a name such "
+                f"{name!r} is not a variant: neither one of {', '.join(PAPER_VARIANTS)} nor a name such "
                 "as L3x_H, L0.5x_Hx, Lx_H2x+linear, L2x_H2x+prepend or L_Hx+two_networks"
             )
         n_L, n_H = (
@@ -81,7 +81,7 @@ class Variant:
         variant = cls(
             n_L, n_H, cast(Operator, operator), cast(LevelToken, level_token), two_networks
         )
-        if not _INJECTION.fullmatch(variant.says.split("+")[0]):
+        if not _INJECTION.fullmatch(variant.full_name.split("+")[0]):
             raise ValueError(
                 f"{name!r} is not a variant: a coefficient has at most ten digits and, unless it "
                 "is 0, a size from 0.0001 to 9999999999"
@@ -92,12 +92,15 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The paper's name, or for any other variant the name that says what it is."""
-        return next((name for name, says in PUBLISHED.items() if says == self.says), self.says)
+        """The paper's name; for any other variant its full name."""
+        return next(
+            (name for name, full in PAPER_VARIANTS.items() if full == self.full_name),
+            self.full_name,
+        )
 
     @property
-    def says(self) -> str:
-        """The name that says what the variant is, such as ``Lx_H+linear``."""
+    def full_name(self) -> str:
+        """The name spelled out, such as ``Lx_H+linear`` for the paper's ``operator_linear``."""
         options: list[str] = [self.operator] if self.operator != "add" else []
         options += [self.level_token] if self.level_token != "none" else []
         options += ["two_networks"] if self.two_networks else []

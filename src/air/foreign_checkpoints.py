@@ -1,4 +1,4 @@
-"""The authors' implementation in our terms: sizes, names of tensors, checkpoints.
+"""Checkpoints as the authors' code writes them: their sizes and names of tensors in our terms.
 
 A checkpoint is a ``torch.save``d state dict called ``step_N``; ``all_config.yaml`` beside it says,
 in ``arch``, what model it is of.
@@ -21,7 +21,7 @@ from torch import Tensor
 from air.files import UserError, read_yaml, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR
-from air.model.variants import PUBLISHED, Variant
+from air.model.variants import PAPER_VARIANTS, Variant
 
 # (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
 BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
@@ -136,7 +136,7 @@ def variant_named(arch_name: str) -> str | None:
     """Which of the 16 names stands, as a word of its own, in a model class's path; else None."""
     found = [
         name
-        for name in PUBLISHED
+        for name in PAPER_VARIANTS
         if re.search(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", arch_name)
     ]
     return max(found, key=lambda name: (name != "hrm", len(name)), default=None)
@@ -165,7 +165,7 @@ def import_checkpoint(
     if named is None:
         raise UserError(
             f"{config_path}: arch.name {arch.get('name')!r} names none of the 16 variants; "
-            f"say which it is with --variant ({', '.join(PUBLISHED)})"
+            f"say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
         )
     try:
         parsed = Variant.parse(named)

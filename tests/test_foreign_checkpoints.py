@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import air
 from air.cli import app
 from air.files import UserError
-from air.model.variants import PUBLISHED
-from air.published import import_checkpoint, variant_named
+from air.foreign_checkpoints import import_checkpoint, variant_named
+from air.model.variants import PAPER_VARIANTS
 from tests.golden_vectors import FOLDER, read
 from tests.test_golden import VARIANTS, distance
 
@@ -99,7 +99,7 @@ def test_the_variant_is_read_from_the_architecture(arch_name: str, variant: str 
 
 
 def test_every_variant_is_found_by_its_name() -> None:
-    assert [variant_named(f"hrm.{name}@Model") for name in PUBLISHED] == list(PUBLISHED)
+    assert [variant_named(f"hrm.{name}@Model") for name in PAPER_VARIANTS] == list(PAPER_VARIANTS)
 
 
 def refused(path: Path, *options: Any) -> str:
