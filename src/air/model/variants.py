@@ -56,8 +56,8 @@ class Variant:
         match = _INJECTION.fullmatch(injection)
         if not match:
             raise ValueError(
-                f"{name!r} is not a variant: neither one of {', '.join(PAPER_VARIANTS)} nor a name such "
-                "as L3x_H, L0.5x_Hx, Lx_H2x+linear, L2x_H2x+prepend or L_Hx+two_networks"
+                f"{name!r} is not a variant: neither one of {', '.join(PAPER_VARIANTS)} nor a name "
+                "such as L3x_H, L0.5x_Hx, Lx_H2x+linear, L2x_H2x+prepend or L_Hx+two_networks"
             )
         n_L, n_H = (
             (float(number) if number else 1.0) if x else 0.0
