@@ -6,11 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from air.checkpoint import save_model
+from air.model.config import ModelConfig
+from air.model.network import AIR
+from air.model.variants import Variant
 from air.stages import code
 from tests.conftest import ROOT
 
@@ -130,3 +135,24 @@ def test_model_and_training_need_few_packages() -> None:
     """A machine with torch, numpy, safetensors and pydantic can train."""
     loaded = modules_after("import air.checkpoint, air.training.loop, air.evaluation.accuracy")
     assert not loaded & {"pandas", "matplotlib", "typer", "ruamel", "dvc", "snakemake"}
+
+
+def test_a_model_and_the_gpu_benchmark_need_no_more(
+    tmp_path: Path, small_model: ModelConfig
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = project["dependencies"] + project["optional-dependencies"]["pipeline"]
+    names = {re.split(r"[<>=.]", entry)[0].replace("-", "_").lower() for entry in listed}
+    needed = {"torch", "numpy", "safetensors", "pydantic"}
+    needed |= {"jinja2", "filelock", "tqdm"}  # torch imports them, if they are there
+    assert {"ruamel", "typer", "dvc", "pandas"} < names - needed
+    path = tmp_path / "model.safetensors"
+    save_model(AIR(small_model, Variant.parse("Lx_H"), 6, 16), path, {})
+    statements = (
+        f"import air; air.load({str(path)!r})",
+        "sys.path.insert(0, 'benchmarks'); import gpu",
+    )
+    for statement in statements:
+        loaded = {module.split(".")[0].lower() for module in modules_after(statement)}
+        assert "torch" in loaded
+        assert not loaded & (names - needed), statement
