@@ -2,12 +2,17 @@
 
 import hashlib
 import http.server
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -223,53 +228,83 @@ def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> N
         read_csv(SUDOKUS, path, 31, 0, False)
 
 
-REVISION = "0123456789abcdef0123456789abcdef01234567"
+REVISION, LATER = "0123456789abcdef0123456789abcdef01234567", "89abcdef" * 5
+
+
+class Hub:
+    """What the hub at ``address`` knows of the data set made/sudoku; tests change it."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.commits: dict[str, bytes] = {}  # both files of a commit
+        self.refs: dict[str, str] = {}  # commits by branch and tag
+        self.cut = 0  # files are cut short after so many bytes
+
+    def answer(self, path: str, begin: int) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body for a file, from a byte on."""
+        found = re.fullmatch(r"/datasets/made/sudoku/resolve/([^/]+)/(train|test)\.csv", path)
+        if not found:
+            known = path.startswith("/datasets/made/sudoku/")
+            return 404, {"X-Error-Code": "EntryNotFound" if known else "RepoNotFound"}, b""
+        name = unquote(found[1])
+        commit = self.refs.get(name, name)
+        if commit not in self.commits:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        content = self.commits[commit]
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+        if begin:
+            size = len(content)
+            headers["Content-Range"] = f"bytes {begin}-{size - 1}/{size}"
+        return 206 if begin else 200, headers, content[begin:]
 
 
 @pytest.fixture
-def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[str]:
-    """A server on this machine that answers as the hub does; its address."""
-    content = write(tmp_path / "served.csv", sudoku_rows).read_bytes()
-    etag = hashlib.sha1(content).hexdigest()
+def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[Hub]:
+    """A server on this machine that answers as the hub does."""
+    pytest.importorskip("huggingface_hub")
+    state = Hub()
+    for commit, rows in ((REVISION, sudoku_rows), (LATER, sudoku_rows[:20])):
+        state.commits[commit] = write(tmp_path / "served.csv", rows).read_bytes()
+    state.refs = {"main": REVISION, "refs/pr/1": LATER, "v1.0": REVISION}
 
-    class Hub(http.server.BaseHTTPRequestHandler):
+    class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.answer(b"")
+            self.respond(False)
 
         def do_GET(self) -> None:
-            self.answer(content)
+            self.respond(True)
 
-        def answer(self, body: bytes) -> None:
-            known = self.path in {
-                f"/datasets/made/sudoku/resolve/{REVISION}/{file}.csv" for file in ("train", "test")
-            }
-            self.send_response(200 if known else 404)
-            if known:
-                self.send_header("X-Repo-Commit", REVISION)
-                self.send_header("ETag", f'"{etag}"')
-            else:
-                self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", str(len(content) if known else 0))
+        def respond(self, with_body: bool) -> None:
+            begin = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            status, headers, body = state.answer(self.path, int(begin[1]) if begin else 0)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if known:
-                self.wfile.write(body)
+            if with_body:
+                self.wfile.write(body[: state.cut or None])
+            self.close_connection = True
 
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    state.address = f"http://127.0.0.1:{server.server_port}"
+    yield state
     server.shutdown()
 
 
+NOWHERE = "http://127.0.0.1:9"  # no server is there
 IMPORT = """
-import sys
+import sys, time
 from air.files import UserError
 from air.sources.datasets import make
 from air.sources.sudoku import SudokuHuggingFace
 config = SudokuHuggingFace(source="huggingface", box=[3, 3], train=10, test=None,
                            repo=sys.argv[1], revision=sys.argv[2])
+time.sleep = lambda seconds: None  # what is tried again is tried at once
 try:
     train, test, told = make(config)
     print(len(train), len(test), told["revision"])
@@ -278,42 +313,123 @@ except UserError as error:
 """
 
 
-def imported(address: str, home: Path, repo: str, offline: bool = False) -> str:
-    """What an import from the hub at ``address`` says, in a process with a cache of its own."""
-    ended = subprocess.run(
-        [sys.executable, "-c", IMPORT, repo, REVISION],
+def run(
+    address: str, home: Path, *command: str, offline: bool = False, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run Python on ``command`` with the hub at ``address`` and a cache of its own."""
+    environment = {
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": str(int(offline)),
+    }
+    return subprocess.run(
+        [sys.executable, *command],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "HF_ENDPOINT": address,
-            "HF_HOME": str(home),
-            "HF_HUB_OFFLINE": str(int(offline)),
-        },
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
+        cwd=folder,
     )
+
+
+def imported(
+    address: str, home: Path, repo: str = "made/sudoku", revision: str = REVISION, **how: bool
+) -> str:
+    """What an import says."""
+    ended = run(address, home, "-c", IMPORT, repo, revision, **how)  # type: ignore[arg-type]
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 
 
-def test_the_hub_is_read_at_its_pinned_revision(hub: str, tmp_path: Path) -> None:
-    pytest.importorskip("huggingface_hub")
+def test_the_hub_is_read_at_its_pinned_revision(hub: Hub, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert imported(hub, home, "made/sudoku") == f"10 30 {REVISION}"
+    assert imported(hub.address, home) == f"10 30 {REVISION}"
     # what was downloaded stays: without a network it is there
-    assert imported("http://127.0.0.1:9", home, "made/sudoku") == f"10 30 {REVISION}"
+    assert imported(NOWHERE, home) == f"10 30 {REVISION}"
 
 
-def test_without_the_hub_one_sentence_says_what_to_set(hub: str, tmp_path: Path) -> None:
-    pytest.importorskip("huggingface_hub")
-    for repo, offline in (("made/sudoku", True), ("made/other", False)):
-        said = imported(hub, tmp_path / "empty", repo, offline)
-        assert said.startswith(f"refused: {repo}: cannot get train.csv")
-        assert "set data.source to csv" in said
-        assert "\n" not in said
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("main", f"10 30 {REVISION}"), ("v1.0", f"10 30 {REVISION}"), ("refs/pr/1", f"10 20 {LATER}")],
+)
+def test_a_branch_or_tag_is_resolved_to_its_commit(
+    hub: Hub, tmp_path: Path, name: str, expected: str
+) -> None:
+    assert imported(hub.address, tmp_path / "home", revision=name) == expected
 
 
-def test_a_revision_is_a_commit() -> None:
+@pytest.mark.parametrize(
+    ("repo", "revision", "address", "offline", "why"),
+    [
+        ("made/other", REVISION, "", False, "no such data set"),
+        ("made/other", "main", "", False, "no such data set"),
+        ("made/sudoku", "absent", "", False, "no such branch, tag or commit"),
+        ("made/sudoku", "f" * 40, "", False, "no such branch, tag or commit"),
+        ("made/sudoku", REVISION, NOWHERE, False, "no network"),
+        ("made/sudoku", "main", NOWHERE, False, "no network"),
+        ("made/sudoku", REVISION, "", True, "no network"),
+        ("made/sudoku", "main", "", True, "no network"),
+    ],
+)
+def test_without_the_hub_one_sentence_says_what_to_set(
+    hub: Hub, tmp_path: Path, repo: str, revision: str, address: str, offline: bool, why: str
+) -> None:
+    said = imported(address or hub.address, tmp_path / "empty", repo, revision, offline=offline)
+    shown = revision[:12] if len(revision) == 40 else revision
+    assert said.startswith(f"refused: {repo}: cannot get train.csv at revision {shown} (")
+    assert why in said
+    assert "set data.source to csv" in said
+    assert "\n" not in said
+
+
+def test_a_download_cut_short_is_refused_and_taken_up_again(hub: Hub, tmp_path: Path) -> None:
+    home, hub.cut = tmp_path / "home", 700
+    said = imported(hub.address, home, revision="main")
+    assert said.startswith("refused: made/sudoku: cannot get train.csv at revision 0123456789ab (")
+    assert "\n" not in said
+    assert not list(home.rglob("train.csv"))
+    hub.cut = 0
+    assert imported(hub.address, home, revision="main") == f"10 30 {REVISION}"
+
+
+def test_a_branch_that_has_moved_is_asked_again_only_by_force(hub: Hub, tmp_path: Path) -> None:
+    """The stage as DVC runs it, which deletes the outputs before."""
+    text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
+    before, after = text.split("  model:\n", 1)
+    source = (
+        "    source: huggingface\n    repo: made/sudoku\n    revision: {revision}\n"
+        "    box: [3, 3]\n    train: {train}\n    test: null\n"
+    )
+    before = before[: before.index("    source:")]
+
+    def made(revision: str = "main", train: int = 10, address: str = hub.address) -> dict[str, Any]:
+        section = source.format(revision=revision, train=train)
+        (tmp_path / "params.yaml").write_text(f"{before}{section}  model:\n{after}")
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        command = ("-m", "air.cli", "data", "sudoku")
+        ended = run(address, tmp_path / "home", *command, folder=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        found: dict[str, Any] = json.loads((tmp_path / "data/sudoku/statistics.json").read_text())
+        return found
+
+    first = made()
+    assert first["revision"] == REVISION
+    hub.refs["main"] = LATER
+    again = made(train=12)
+    assert (again["revision"], again["splits"]["test"]["puzzles"]) == (REVISION, 30)
+    assert made(address=NOWHERE) == first  # nothing is asked for
+    assert made("v1.0")["revision"] == REVISION  # another name is asked for
+    assert made("refs/pr/1")["revision"] == LATER
+    assert made(REVISION) == first  # pinned: the same bytes
+    (tmp_path / ".resume/revision-sudoku.json").unlink()
+    assert made()["revision"] == LATER
+    (tmp_path / ".resume/revision-sudoku.json").write_text('{"repo": "made/sudoku"}')
+    with pytest.raises(AssertionError, match=r"revision-sudoku\.json: .*delete it and run again"):
+        made()
+
+
+@pytest.mark.parametrize("revision", ["", "a b", "-x", "main\n", "x" * 201])
+def test_a_revision_is_a_commit_branch_or_tag(revision: str) -> None:
     with pytest.raises(ValueError, match="revision"):
         SudokuHuggingFace(
-            source="huggingface", box=[3, 3], train=1, test=1, repo="a/b", revision="main"
+            source="huggingface", box=[3, 3], train=1, test=1, repo="a/b", revision=revision
         )

@@ -25,7 +25,9 @@ MADE = (*PAGES, "cost")
 
 def configure(folder: Path, scale: str) -> None:
     """params.yaml of a scale: the paper's, or one variant of the smoke study, without Maze."""
-    content = yaml.load(ROOT / "presets" / ("paper.yaml" if scale == "paper" else "smoke.yaml"))
+    content = yaml.load(
+        ROOT / "presets" / ("paper-generated.yaml" if scale == "paper" else "smoke.yaml")
+    )
     for task in ("sudoku", "maze"):
         section = content[task]
         if scale == "paper":

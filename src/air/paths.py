@@ -21,6 +21,15 @@ def statistics(task: str) -> Path:
     return Path("data", task, "statistics.json")
 
 
+def revision(task: str) -> Path:
+    """The commit at which a branch or tag of the hub was read for a task's puzzles.
+
+    Beside the unfinished trainings, because both engines delete the outputs of a stage before it
+    runs, and with them the one in statistics.json.
+    """
+    return RESUME / f"revision-{task}.json"
+
+
 def run(task: str, variant: str, seed: int) -> Path:
     """The folder of one training run and everything measured on it."""
     return Path("results", task, variant, f"seed{seed}")

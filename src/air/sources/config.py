@@ -3,6 +3,7 @@
 A task makes the sources it offers by adding its own keys to them (:mod:`air.sources.sudoku`).
 """
 
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -67,8 +68,15 @@ class HuggingFace(Data):
     source: Literal["huggingface"]
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="data set, as owner/name")
     revision: str = Field(
-        pattern=r"^[0-9a-f]{40}$", description="commit of the data set, 40 hexadecimal digits"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        max_length=200,
+        description="commit of the data set (40 hexadecimal digits), or a branch or tag",
     )
     train_file: str = Field("train.csv")
     test_file: str = Field("test.csv")
     on_bad_row: Literal["stop", "skip"] = Field("stop")
+
+    @property
+    def pinned(self) -> bool:
+        """Whether ``revision`` is a commit, which always means the same files."""
+        return re.fullmatch("[0-9a-f]{40}", self.revision) is not None

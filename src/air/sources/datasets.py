@@ -6,7 +6,7 @@ import numpy as np
 
 from air.sources.config import Csv, Data, Generated, HuggingFace
 from air.sources.generate import generate
-from air.sources.imports import import_splits
+from air.sources.imports import import_splits, resolved
 from air.tasks.task import Puzzles, Task
 
 EXAMPLES = 4  # training puzzles that the statistics show in full
@@ -19,6 +19,8 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, An
     Raises:
         UserError: the source does not give the puzzles asked for.
     """
+    if isinstance(config, HuggingFace):
+        config = resolved(config)  # once, so that both files are of one commit
     task = config.task()
     told: dict[str, Any] = {"source": config.source}
     ratings: tuple[np.ndarray | None, np.ndarray | None] = (None, None)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,25 +59,79 @@ def import_splits(config: Csv | HuggingFace) -> tuple[Split, Split]:
     )
 
 
-def _download(config: HuggingFace, file: str) -> Path:
-    """A file of the data set at the pinned revision, from the hub's cache if it is there."""
-    instead = "set data.source to csv (files you have) or generate"
+INSTEAD = "set data.source to csv (files you have) or generate"
+
+
+def resolved(config: HuggingFace) -> HuggingFace:
+    """The same with the commit that its branch or tag stands for at this moment.
+
+    Raises:
+        UserError: the hub cannot be asked, or knows no such data set or revision.
+    """
+    if config.pinned:
+        return config
+    hub = _hub()
     try:
-        from huggingface_hub import hf_hub_download
+        commit = _ask(hub, config, config.train_file).commit_hash
+    except Exception as error:  # the hub's many kinds
+        raise _refused(config, config.train_file, error) from None
+    found = config.model_copy(update={"revision": str(commit)})
+    if not found.pinned:
+        raise UserError(
+            f"{config.repo}: the hub does not say which commit {config.revision} is; "
+            "set revision to a commit (40 hexadecimal digits)"
+        )
+    print(f"data: {config.repo}: {config.revision} is commit {commit}", file=sys.stderr)
+    return found
+
+
+def _hub() -> Any:
+    """The package huggingface_hub, which only this source needs."""
+    try:
+        import huggingface_hub
     except ImportError:
         raise UserError(
-            f"data.source: huggingface needs the package huggingface_hub; install it, or {instead}"
+            f"data.source: huggingface needs the package huggingface_hub; install it, or {INSTEAD}"
         ) from None
+    return huggingface_hub
+
+
+def _ask(hub: Any, config: HuggingFace, file: str) -> Any:
+    """What the hub says of a file, or raises."""
+    url = hub.hf_hub_url(config.repo, file, repo_type="dataset", revision=config.revision)
+    return hub.get_hf_file_metadata(url)
+
+
+def _download(config: HuggingFace, file: str) -> Path:
+    """A file of the data set at its commit, from the hub's cache if it is there."""
+    hub = _hub()
+    which = {"repo_type": "dataset", "revision": config.revision}
     try:
-        return Path(
-            hf_hub_download(config.repo, file, repo_type="dataset", revision=config.revision)
-        )
-    except Exception as error:  # the hub's many kinds: no network, no such repository, no space
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{config.repo}: cannot get {file} at revision {config.revision[:12]} "
-            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}); {instead}"
-        ) from None
+        if not isinstance(hub.try_to_load_from_cache(config.repo, file, **which), str):
+            _ask(hub, config, file)  # which fails at once; the download tries for a minute
+        return Path(hub.hf_hub_download(config.repo, file, **which))
+    except Exception as error:  # the hub's many kinds: no network, no such file, no space
+        raise _refused(config, file, error) from None
+
+
+def _refused(config: HuggingFace, file: str, error: Exception) -> UserError:
+    """What to say of a file that the hub did not give."""
+    from huggingface_hub import errors
+
+    revision = config.revision[:12] if config.pinned else config.revision
+    said = str(error).strip().splitlines()
+    why = f"{type(error).__name__}: {said[0] if said else 'no reason given'}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        why = "there is no such data set, or it is not open to you"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        why = "it has no such branch, tag or commit"
+    elif isinstance(error, errors.LocalEntryNotFoundError) or (
+        isinstance(error, ConnectionError) or type(error).__name__.startswith("Connect")
+    ):
+        why = f"no network, or the hub does not answer; {why}"
+    elif isinstance(error, errors.EntryNotFoundError):
+        why = "it has no such file"
+    return UserError(f"{config.repo}: cannot get {file} at revision {revision} ({why}); {INSTEAD}")
 
 
 def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
