@@ -1,5 +1,6 @@
 """Public data sets: CSV files of their format, good and bad, from disk and from a hub."""
 
+import gzip
 import hashlib
 import http.server
 import json
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -136,11 +137,11 @@ BAD_SUDOKUS: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "a long answer": (lambda row: [*row[:2], row[2] + "1", row[3]], "wrong length of the answer"),
     "an empty line's fields": (lambda row: ["", "", "", ""], "wrong length of the question"),
     "a letter": (lambda row: put(row, 1, 3, "x"), "wrong character in the question"),
-    "a zero for a blank": (lambda row: put(row, 1, 3, "0"), "wrong character in the question"),
     "a digit beyond ASCII": (
         lambda row: put(row, 2, 5, "\u0665"), "wrong character in the answer",
     ),
     "a blank in the answer": (lambda row: put(row, 2, 9, "."), "the answer has blank cells"),
+    "a zero in the answer": (lambda row: put(row, 2, 9, "0"), "the answer has blank cells"),
     "a wrong digit": (lambda row: other_digit(row, False), "the answer is no solution"),
     "a changed given": (
         lambda row: [*row[:2], row[2].translate(str.maketrans("12", "21")), row[3]],
@@ -199,7 +200,12 @@ def test_a_detour_is_no_shortest_path(tmp_path: Path) -> None:
 
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the columns must be"),
-    "other columns": (b"question,answer\n1,2\n", "the columns must be"),
+    "other columns": (b"question;answer\n1;2\n", "the columns must be"),
+    "a column twice": (b"question,puzzle,answer\n1,2,3\n", "the columns must be"),
+    "not all of a packed file": (gzip.compress(b"question,answer\n")[:-4], "not a whole gzip file"),
+    "a packed file, damaged": (
+        gzip.compress(b"question,answer\n" * 9)[:12] + b"\xff" * 30, "not a whole gzip file",
+    ),
     "no rows": (b"source,question,answer,rating\n", "but 5 were asked for"),
     "binary": (b"source,question,answer,rating\n\xff\xfe\x00x,1,2,3\n", "not a UTF-8 text file"),
     "an endless field": (
@@ -216,6 +222,139 @@ def test_a_bad_file_is_refused_by_name(content: bytes, message: str, tmp_path: P
         read_csv(SUDOKUS, path, 5, 0, True)
     assert str(path) in str(caught.value)
     assert message in DOCS
+
+
+def as_text(rows: Rows, form: str) -> tuple[str, bytes]:
+    """The name and bytes of a file with the questions and answers of ``rows`` in another form."""
+    pairs = [(question, answer) for _, question, answer, _ in rows]
+    zeros = [(question.replace(".", "0"), answer) for question, answer in pairs]
+
+    def table(
+        header: str, rows: Sequence[tuple[str, ...]], end: str = "\n", quote: str = ""
+    ) -> bytes:
+        lines = [",".join(f"{quote}{field}{quote}" for field in row) for row in rows]
+        return end.join([header, *lines, ""]).encode()
+
+    plain = table("puzzle,solution", pairs)
+    return {
+        "puzzle, solution": ("a.csv", plain),
+        "quizzes, solutions": ("a.csv", table("quizzes,solutions", zeros)),
+        "question, answer": ("a.csv", table("question,answer", pairs)),
+        "zeros and dots": ("a.csv", table("puzzle,solution", [*pairs[:5], *zeros[5:]])),
+        "CRLF": ("a.csv", table("quizzes,solutions", zeros, "\r\n")),
+        "a byte-order mark": ("a.csv", b"\xef\xbb\xbf" + plain),
+        "quoted": ("a.csv", table('"puzzle","solution"', pairs, quote='"')),
+        "capitals and spaces": ("a.csv", table("Puzzle, Solution", pairs)),
+        "another order, more columns": (
+            "a.csv",
+            table("id,answer,clues,question", [("7", a, "30", q) for q, a in pairs]),
+        ),
+        "packed": ("a.csv.gz", gzip.compress(plain)),
+        "lines": ("a.txt", "".join(question + "\n" for question, _ in pairs).encode()),
+        "lines, zeros, CRLF, no last end": (
+            "a.txt",
+            b"\xef\xbb\xbf" + "\r\n".join(question for question, _ in zeros).encode(),
+        ),
+        "packed lines": (
+            "a.txt.gz",
+            gzip.compress("".join(question + "\n" for question, _ in pairs).encode()),
+        ),
+        "questions under a header": ("a.csv", table("puzzle", [(q,) for q, _ in pairs])),
+    }[form]
+
+
+FORMS = {
+    "puzzle, solution": "question: puzzle, answer: solution, rating: none",
+    "quizzes, solutions": "question: quizzes, answer: solutions, rating: none",
+    "question, answer": "question: question, answer: answer, rating: none",
+    "zeros and dots": "question: puzzle",
+    "CRLF": "question: quizzes",
+    "a byte-order mark": "question: puzzle",
+    "quoted": "question: puzzle",
+    "capitals and spaces": "question: Puzzle",
+    "another order, more columns": "question: question, answer: answer, rating: none; "
+    "not used: id, clues",
+    "packed": "question: puzzle, answer: solution, rating: none",
+    "lines": "no header, a question a line; answers are found here",
+    "lines, zeros, CRLF, no last end": "no header, a question a line; answers are found here",
+    "packed lines": "no header, a question a line; answers are found here",
+    "questions under a header": "question: puzzle, answer: found here, rating: none",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_as_people_have_them(
+    form: str, tmp_path: Path, sudoku_rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = as_text(sudoku_rows, form)
+    path = tmp_path / name
+    path.write_bytes(content)
+    split = read_csv(SUDOKUS, path, None, 0, skip=False)
+    expected = read_csv(SUDOKUS, write(tmp_path / "plain.csv", sudoku_rows), None, 0, skip=False)
+    assert np.array_equal(split.inputs, expected.inputs)
+    assert np.array_equal(split.labels, expected.labels)
+    assert split.ratings is None
+    assert split.told["sha256"] == hashlib.sha256(content).hexdigest()
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if FORMS[form] in line] == said[:1]
+    assert said[0].startswith(f"data sudoku: {name}: ")
+
+
+def test_mazes_need_their_answers(tmp_path: Path, maze_rows: Rows) -> None:
+    path = tmp_path / "mazes.csv"
+    path.write_text("".join(f"{row[1]},{row[2]}\n" for row in [COLUMNS, *maze_rows]))
+    assert len(read_csv(mazes(8), path, None, 0, False).inputs) == len(maze_rows)
+    for lines in (["question"], []):
+        path.write_text("".join(line + "\n" for line in [*lines, *(row[1] for row in maze_rows)]))
+        with pytest.raises(UserError, match="the columns must be") as caught:
+            read_csv(mazes(8), path, None, 0, False)
+        assert "without a header" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda question: "." * 81, "the question has several solutions"),
+        (lambda question: "11" + question[2:], "the question has no solution"),
+        (lambda question: question[:80], "wrong length of the question"),
+        (lambda question: "x" + question[1:], "wrong character in the question"),
+    ],
+)
+def test_a_question_without_one_solution_is_named_or_skipped(
+    spoil: Callable[[str], str], message: str, tmp_path: Path, sudoku_rows: Rows
+) -> None:
+    path = tmp_path / "hard.txt"
+    questions = [row[1] for row in sudoku_rows]
+    path.write_text("\n".join([*questions[:6], spoil(questions[6]), *questions[7:]]))
+    with pytest.raises(UserError, match=f"line 7: {message}"):
+        read_csv(SUDOKUS, path, None, 0, False)
+    assert message in DOCS
+    split = read_csv(SUDOKUS, path, None, 0, True)
+    assert (len(split.inputs), split.told["skipped_rows"]) == (29, {message: 1})
+
+
+def test_a_header_that_is_not_known_is_shown_with_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("Rätsel;Lösung\n")
+    with pytest.raises(UserError) as caught:
+        read_csv(SUDOKUS, path, None, 0, False)
+    said = str(caught.value)
+    assert said.startswith(f"{path}, line 1: the columns must be question and answer")
+    for known in ("puzzle and solution", "quizzes and solutions", "81 characters"):
+        assert known in said
+    assert said.endswith("found: Rätsel;Lösung")
+
+
+def test_ratings_of_one_file_only_are_left_out(tmp_path: Path, sudoku_rows: Rows) -> None:
+    """A report compares the traits of both splits."""
+    name, content = as_text(sudoku_rows, "puzzle, solution")
+    (tmp_path / name).write_bytes(content)
+    config = SudokuCsv(
+        source="csv", box=[3, 3], train=12, test=None, test_path=str(tmp_path / name),
+        train_path=str(write(tmp_path / "rated.csv", sudoku_rows)),
+    )  # fmt: skip
+    splits = make(config)[2]["splits"]
+    assert splits["train"]["traits"].keys() == splits["test"]["traits"].keys() == {"clues"}
 
 
 def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> None:

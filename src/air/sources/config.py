@@ -5,7 +5,7 @@ A task makes the sources it offers by adding its own keys to them (:mod:`air.sou
 
 import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,6 +28,11 @@ class Data(BaseModel):
     test: Count | None = Field(description="test puzzles; null for all that a file has")
     seed: int = Field(0, ge=0, lt=2**63)
 
+    also: ClassVar[dict[str, str]] = {}
+    """Further symbols in files, and the one of the task's ``csv_symbols`` that each stands for."""
+    solvable: ClassVar[bool] = False
+    """Whether questions can be imported without their answers (:meth:`solve`)."""
+
     @abstractmethod
     def task(self) -> "Task":
         """The task whose puzzles these are."""
@@ -38,6 +43,13 @@ class Data(BaseModel):
 
         Skipped rows are counted by what stands before the first colon.
         """
+
+    def solve(self, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """The answers to questions, uint8 ``[B, S]`` both, and what is wrong with each, or "".
+
+        Asked of ``solvable`` kinds only.
+        """
+        raise NotImplementedError
 
 
 class Generated(Data):
@@ -51,18 +63,23 @@ class Generated(Data):
         """How puzzles of this kind are found."""
 
 
-class Csv(Data):
-    """Two files in the public data sets' format: columns source, question, answer, rating."""
+class Imported(Data):
+    """Puzzles of two files, as :mod:`air.sources.imports` reads them."""
 
-    source: Literal["csv"]
-    train_path: str = Field(description="CSV file from which the training puzzles are drawn")
-    test_path: str = Field(description="CSV file of the test puzzles")
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop at a row that is no puzzle, or skip and count it"
     )
 
 
-class HuggingFace(Data):
+class Csv(Imported):
+    """Two CSV files."""
+
+    source: Literal["csv"]
+    train_path: str = Field(description="CSV file from which the training puzzles are drawn")
+    test_path: str = Field(description="CSV file of the test puzzles")
+
+
+class HuggingFace(Imported):
     """The same files, downloaded once into the hub's own cache."""
 
     source: Literal["huggingface"]
@@ -74,7 +91,6 @@ class HuggingFace(Data):
     )
     train_file: str = Field("train.csv")
     test_file: str = Field("test.csv")
-    on_bad_row: Literal["stop", "skip"] = Field("stop")
 
     @property
     def pinned(self) -> bool:

@@ -40,7 +40,8 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, An
             told |= {"repo": config.repo, "revision": config.revision}
         train = Puzzles(task, train_split.inputs, train_split.labels, config.seed)
         test = Puzzles(task, test_split.inputs, test_split.labels, config.seed)
-        ratings = (train_split.ratings, test_split.ratings)
+        if train_split.ratings is not None and test_split.ratings is not None:
+            ratings = (train_split.ratings, test_split.ratings)
     return train, test, told | describe(task, train, test, ratings, config.seed)
 
 

@@ -1,15 +1,17 @@
-"""Importing puzzles in the public data sets' format: CSV with source, question, answer, rating.
+"""Importing puzzles from CSV files as the public data sets have them, or from lists of questions.
 
 Files are read as a stream and checked in blocks, so memory does not grow with the file. Every row
 is checked, also those that are not drawn.
 """
 
 import csv
+import gzip
 import hashlib
 import io
 import os
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +21,37 @@ import numpy as np
 
 from air.files import UserError, reading
 from air.progress import Progress
-from air.sources.config import Csv, Data, HuggingFace
+from air.sources.config import Csv, HuggingFace, Imported
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 
-COLUMNS = ["source", "question", "answer", "rating"]
+COLUMNS = ["source", "question", "answer", "rating"]  # of the paper's data sets
+QUESTIONS = ("question", "puzzle", "quizzes")  # what the columns of public sets are called ...
+ANSWERS = ("answer", "solution", "solutions")
+RATINGS = ("rating",)
 BLOCK = 20_000  # rows checked at once
 _NUMBER = re.compile(r"\d{1,15}(\.\d*)?", re.ASCII)
+
+
+class Columns(NamedTuple):
+    """Where a row has what. ``header`` is empty for a list of questions, one a line."""
+
+    header: list[str]
+    width: int
+    question: int
+    answer: int | None
+    rating: int | None
+
+    def __str__(self) -> str:
+        if not self.header:
+            return "no header, a question a line; answers are found here"
+        answer = "found here" if self.answer is None else self.header[self.answer]
+        rating = "none" if self.rating is None else self.header[self.rating]
+        used = {self.question, self.answer, self.rating}
+        rest = [name for place, name in enumerate(self.header) if place not in used]
+        said = f"question: {self.header[self.question]}, answer: {answer}, rating: {rating}"
+        said += f"; not used: {', '.join(rest)[:200]}" if rest else ""
+        return "".join(character if character.isprintable() else " " for character in said)
 
 
 class Split(NamedTuple):
@@ -33,7 +59,7 @@ class Split(NamedTuple):
 
     inputs: np.ndarray
     labels: np.ndarray
-    ratings: np.ndarray
+    ratings: np.ndarray | None
     told: dict[str, Any]
 
 
@@ -134,7 +160,7 @@ def _refused(config: HuggingFace, file: str, error: Exception) -> UserError:
     return UserError(f"{config.repo}: cannot get {file} at revision {revision} ({why}); {INSTEAD}")
 
 
-def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
+def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
     """Check all rows of ``path`` and draw ``wanted`` of them (all if None), in the file's order.
 
     Which rows are drawn is a function of (seed, row): those whose keyed hash is least.
@@ -143,7 +169,8 @@ def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) 
         UserError: the file is no such CSV, a row is no puzzle (unless ``skip``), or too few are.
     """
     task = kind.task()
-    symbols = _symbols(task)
+    symbols = _symbols(kind, task)
+    columns = _columns(kind, task, symbols, path)
     skipped: Counter[str] = Counter()
     key = mix(np.array([seed], dtype=np.uint64))
     rows = good_rows = 0
@@ -151,12 +178,16 @@ def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) 
     kept = np.empty((0, 2 * task.cells), dtype=np.uint8)
     places, ratings = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     digest = hashlib.sha256()
+    print(f"data {task.name}: {path.name}: {columns}", file=sys.stderr)
     with Progress(f"data {task.name}: {path.name}", None, "rows") as progress:
-        for lines, block in _blocks(path, digest):
-            faults, boards, rated = _parse(task, symbols, block)
+        for lines, block in _blocks(path, digest, BLOCK, header=bool(columns.header)):
+            faults, boards, rated = _parse(task, symbols, columns, block)
             inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
             readable = np.array([not fault for fault in faults])
-            found = kind.faults(inputs[readable], labels[readable])
+            if columns.answer is None:
+                labels[readable], found = kind.solve(inputs[readable])
+            else:
+                found = kind.faults(inputs[readable], labels[readable])
             for place, fault in zip(np.flatnonzero(readable), found, strict=True):
                 faults[place] = fault
             for line, fault in zip(lines, faults, strict=True):
@@ -189,11 +220,51 @@ def read_csv(kind: Data, path: Path, wanted: int | None, seed: int, skip: bool) 
         "rows": rows,
         "skipped_rows": dict(sorted(skipped.items())),
     }
-    return Split(kept[:, : task.cells], kept[:, task.cells :], ratings[order], told)
+    return Split(
+        kept[:, : task.cells],
+        kept[:, task.cells :],
+        None if columns.rating is None else ratings[order],
+        told,
+    )
 
 
-def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
-    """The file's rows in blocks, with the lines they end on; ``digest`` is fed its bytes."""
+def _columns(kind: Imported, task: Task, symbols: np.ndarray, path: Path) -> Columns:
+    """The columns of a file, by its first row.
+
+    Raises:
+        UserError: they are none that are known.
+    """
+    _, block = next(_blocks(path, hashlib.sha256(), 1), ([], [[]]))
+    header = block[0]
+    if kind.solvable and len(header) == 1 and len(header[0]) == task.cells:
+        line = header[0].encode("latin-1", errors="replace")
+        if symbols[np.frombuffer(line, dtype=np.uint8)].all():
+            return Columns([], 1, 0, None, None)
+    names = [name.strip().lower() for name in header]
+    places = [
+        [place for place, name in enumerate(names) if name in known]
+        for known in (QUESTIONS, ANSWERS, RATINGS)
+    ]
+    question, answer, rating = (found[0] if found else None for found in places)
+    unclear = any(len(found) > 1 for found in places)
+    if unclear or question is None or (answer is None and not kind.solvable):
+        pairs = ", or ".join(map(" and ".join, zip(QUESTIONS, ANSWERS, strict=True)))
+        alone = f", or without a header a question of {task.cells} characters a line"
+        raise UserError(
+            f"{path}, line 1: the columns must be {pairs}, each once, and rating if there is one"
+            f"{alone if kind.solvable else ''}; found: {', '.join(header)[:200] or 'nothing'}"
+        )
+    return Columns(header, len(header), question, answer, rating)
+
+
+def _blocks(
+    path: Path, digest: Any, size: int, header: bool = False
+) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """The file's rows in blocks, with the lines they end on; ``digest`` is fed its bytes.
+
+    Blank lines are no rows, and the first row is left out if it is a ``header``. A file that is
+    packed by gzip is unpacked on the way, whatever its name.
+    """
 
     class Hashed(io.RawIOBase):
         """The file's bytes, hashed as they pass."""
@@ -211,23 +282,20 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
 
     see = "see data in params.yaml"
     with reading(path, "a file", absent=see, mend=see), path.open("rb", buffering=0) as raw:
-        text = io.TextIOWrapper(
-            io.BufferedReader(Hashed(raw), 1 << 20), encoding="utf-8-sig", newline=""
-        )
-        reader = csv.reader(text)
+        file: Any = io.BufferedReader(Hashed(raw), 1 << 20)
+        if file.peek(2)[:2] == b"\x1f\x8b":
+            file = io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20)
+        reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
         try:
-            header = next(reader, None)
-            if header != COLUMNS:
-                raise UserError(
-                    f"{path}, line 1: the columns must be {', '.join(COLUMNS)}, not "
-                    f"{', '.join(header or []) or 'nothing'}"
-                )
+            rows = filter(None, reader)
+            if header:
+                next(rows, None)
             lines: list[int] = []
             block: list[list[str]] = []
-            for row in filter(None, reader):  # blank lines are no rows
+            for row in rows:
                 lines.append(reader.line_num)
                 block.append(row)
-                if len(block) == BLOCK:
+                if len(block) == size:
                     yield lines, block
                     lines, block = [], []
             if block:
@@ -236,35 +304,47 @@ def _blocks(path: Path, digest: Any) -> Iterator[tuple[list[int], list[list[str]
             raise UserError(f"{path}: not a UTF-8 text file ({error.reason})") from None
         except csv.Error as error:
             raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise UserError(f"{path}: not a whole gzip file ({error})") from None
 
 
-def _symbols(task: Task) -> np.ndarray:
+def _symbols(kind: Imported, task: Task) -> np.ndarray:
     """Token of each byte, uint8 [256]; 0 for bytes that stand for nothing."""
     tokens = np.zeros(256, dtype=np.uint8)
     for token, symbol in enumerate(task.csv_symbols):
         if symbol:
             tokens[ord(symbol)] = token
+    for symbol, known in kind.also.items():
+        tokens[ord(symbol)] = tokens[ord(known)]
     return tokens
 
 
 def _parse(
-    task: Task, symbols: np.ndarray, block: list[list[str]]
+    task: Task, symbols: np.ndarray, columns: Columns, block: list[list[str]]
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(fault or "" per row, boards [B, 2 S] with question and answer side by side, ratings [B])."""
+    """(fault or "" per row, boards [B, 2 S] with question and answer side by side, ratings [B]).
+
+    Without a column of answers, the question stands in the answer's place; without one of ratings,
+    they are 0.
+    """
     cells = task.cells
+    _, width, at_question, answer_or_none, at_rating = columns
+    at_answer = at_question if answer_or_none is None else answer_or_none
     faults = [""] * len(block)
     ratings = np.zeros(len(block), dtype=np.int64)
     texts = ["\0" * 2 * cells] * len(block)
     for place, row in enumerate(block):
-        if len(row) != len(COLUMNS):
-            faults[place] = f"wrong number of columns: {len(row)}, not {len(COLUMNS)}"
+        if len(row) != width:
+            faults[place] = f"wrong number of columns: {len(row)}, not {width}"
             continue
-        _, question, answer, rating = row
+        question, answer = row[at_question], row[at_answer]
         if len(question) != cells:
             faults[place] = f"wrong length of the question: {len(question)}, not {cells}"
         elif len(answer) != cells:
             faults[place] = f"wrong length of the answer: {len(answer)}, not {cells}"
-        elif not _NUMBER.fullmatch(rating):
+        elif at_rating is None:
+            texts[place] = question + answer
+        elif not _NUMBER.fullmatch(rating := row[at_rating]):
             faults[place] = f"wrong rating: {rating[:20]!r} is not a number from 0"
         else:
             ratings[place] = int(float(rating))

@@ -1,6 +1,6 @@
 """Where Sudokus come from: the ``data`` section of the task in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
@@ -17,6 +17,9 @@ class _Kind(BaseModel):
         description="rows and columns of a box: [2, 2] is 4 x 4, [2, 3] is 6 x 6, [3, 3] is 9 x 9"
     )
     augmentations: int = Field(1000, gt=0, description="members per group, the original included")
+
+    also: ClassVar[dict[str, str]] = {"0": "."}
+    solvable: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _box_fits(self) -> "_Kind":
@@ -46,6 +49,28 @@ class _Kind(BaseModel):
         found[wrong] = "the answer is no solution: a row, column or box lacks a digit"
         found[(labels == BLANK).any(axis=1)] = "the answer has blank cells"
         return found.tolist()
+
+    def solve(self, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """A question must have one solution."""
+        from air.sources.search import solve  # late: needs the compiler
+
+        task = self.task()
+        unit = _units(task)
+        allowed = np.full(task.cells, (1 << task.rows) - 1, dtype=np.int64)
+        in_order = np.zeros(1, dtype=np.uint64)  # no random guesses
+        givens = (inputs - BLANK).astype(np.int8)
+        solutions = np.zeros_like(givens)
+        found = [
+            solve(unit, task.rows, givens[row], allowed, 2, in_order, solutions[row])[0]
+            for row in range(len(inputs))
+        ]
+        wrong = ("the question has no solution", "", "the question has several solutions")
+        return (solutions + BLANK).astype(np.uint8), [wrong[number] for number in found]
+
+
+def _units(task: Sudoku) -> np.ndarray:
+    """Row, column and box of each cell, as the solver takes them: int64 ``[3, S]``."""
+    return np.stack([task.row, task.column, task.box]).astype(np.int64)
 
 
 class SudokuGenerated(_Kind, Generated):
@@ -78,7 +103,7 @@ class SudokuGenerated(_Kind, Generated):
         from air.sources.search import sudoku_attempt  # late: only generation needs the compiler
 
         task = self.task()
-        unit = np.stack([task.row, task.column, task.box]).astype(np.int64)
+        unit = _units(task)
         clues = 0 if self.clues == "minimal" else self.clues
         least, greatest = self.rating[0] or 0, self.rating[1]
         at_most = np.iinfo(np.int64).max if greatest is None else greatest
