@@ -6,7 +6,8 @@ from plain import training_step as plain_step
 from sizes import RECIPE
 
 from air.model.network import AIR
-from air.training.loop import Averages, optimizers
+from air.training.curve import Averages
+from air.training.loop import optimizers
 from air.training.step import Carry, training_step
 
 

@@ -21,10 +21,10 @@ from air.model.config import ModelConfig
 from air.model.network import AIR, Gradient
 from air.model.variants import Variant
 from air.tasks.task import Puzzles
-from air.training import loop
 from air.training.batches import batch, batch_indices, min_segments
 from air.training.config import TrainConfig
-from air.training.loop import COLUMNS, Diverged, Run, Stopped, format_rows, train
+from air.training.curve import COLUMNS, format_rows
+from air.training.loop import Diverged, Run, Stopped, Trainer, train
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
 from air.training.state import CannotSave, run_key
 from air.training.step import fresh_carry, training_step
@@ -335,11 +335,11 @@ def test_the_mean_of_the_weights_is_kept(
     # level tokens are kept in bfloat16, in which a small step rounds to nothing; their mean is not
     run = small_run(small_model, steps=40, lr=0.05, ema=0.9)
     run.variant, run.precision = Variant.parse("level_token_addition"), "bfloat16"
-    followed: list[dict[str, torch.Tensor]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_follow", lambda mean, *rest: followed.append(mean))
-        train(run, sudokus[0], CPU, tmp_path / "tokens")
-    assert {tensor.dtype for tensor in followed[0].values()} == {torch.float32}
+    trainer = Trainer(run, sudokus[0], CPU, tmp_path / "tokens")
+    kept, _ = trainer.fit()
+    assert {tensor.dtype for tensor in trainer.state.mean.values()} == {torch.float32}
+    for name, tensor in kept.named_parameters():
+        assert torch.equal(tensor, trainer.state.mean[name].to(tensor.dtype)), name
     # it survives an interruption
     run = small_run(small_model, ema=0.75)
     undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")

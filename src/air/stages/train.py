@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,13 +11,14 @@ from air import paths
 from air.checkpoint import save_model
 from air.devices import compiles, prepare
 from air.files import UserError
-from air.params import load_params
+from air.params import Params, load_params
 from air.stages import code
 from air.stages.inputs import identity, known_variant, overwritten, puzzles_of
-from air.training.loop import Diverged, Run, Stopped, format_rows
-from air.training.loop import train as fit
+from air.tasks.task import Puzzles
+from air.training.curve import format_rows
+from air.training.loop import Diverged, Run, Stopped, Trainer
 from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
-from air.training.state import CannotSave, RunState, run_key
+from air.training.state import CannotSave, run_key
 from air.writing import free, write_text
 
 
@@ -26,9 +28,12 @@ def train(task: str, variant: str, seed: int, arguments: list[str]) -> int:
     Args:
         arguments: of this very command, with which it is started again if several processes are to
             share the training.
+
+    Raises:
+        UserError: the parameters or the puzzles do not allow it.
     """
     params = load_params()
-    section, compute, config = params.task(task), params.compute, params.task(task).train
+    section, config = params.task(task), params.task(task).train
     chosen = known_variant(variant)
     label = f"train {task} {variant} seed {seed}"
     out = paths.run(task, variant, seed)
@@ -40,60 +45,79 @@ def train(task: str, variant: str, seed: int, arguments: list[str]) -> int:
             )
         free(out / "training.csv", out / "model.safetensors")
         if config.processes > 1 and not launched():
-            prepare(compute, config.processes)
+            prepare(params.compute, config.processes)
             status, message = launch(config.processes, arguments)
             if message:
                 print(f"air: {label}: {message}", file=sys.stderr)
             return status
-        device = prepare(compute)
+        device = prepare(params.compute)
         out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
-        run = Run(section.model, chosen, config, compute.precision, seed)
-        trained = {
-            "model": section.model.model_dump(),
-            "train": config.model_dump(mode="json"),
-            "variant": run.variant.name,
-            "seed": seed,
-            "compute": compute.model_dump(),
-            "device": device.type,
-            "code": code.digest("train"),
-            "puzzles": identity(puzzles),
-        }
-        key = run_key(trained)
-        state = paths.RESUME / f"{task}-{variant}-seed{seed}-{key}"
-        steps = config.total_steps(len(puzzles) - config.validation)
-        calls = steps * section.model.updates_per_segment * (2 if config.q_continue else 1)  # of f
-        ranks = Ranks.join(device)
-        _same_puzzles(ranks, key, device, paths.data(task, "train"))
-        try:
-            model, rows = fit(
-                run,
-                puzzles,
-                device,
-                state,
-                params.runtime.save_every_seconds,
-                label,
-                compiles(compute, calls, device),
-                ranks,
-            )
-        except (Diverged, CannotSave) as error:
-            print(f"air: {label}: {error}", file=sys.stderr)
-            return 1
-        except PeerLost:
-            os._exit(LOST)  # at once: a process group that has lost a member hangs on its way out
-        except Stopped as error:
-            if ranks.rank == 0:
-                print(f"air: {label}: {error}", file=sys.stderr)
-            return 130
+        run = Run(section.model, chosen, config, params.compute.precision, seed)
+        return _train(run, params, puzzles, device, task, label)
+
+
+def _train(
+    run: Run, params: Params, puzzles: Puzzles, device: torch.device, task: str, label: str
+) -> int:
+    """Train in this process, one of several or alone; the exit code."""
+    identified = _identity(run, params, puzzles, device)
+    key = run_key(identified)
+    ranks = Ranks.join(device)
+    _same_puzzles(ranks, key, device, paths.data(task, "train"))
+    steps = run.train.total_steps(len(puzzles) - run.train.validation)
+    passes = 2 if run.train.q_continue else 1
+    calls = steps * run.model.updates_per_segment * passes  # of f
+    trainer = Trainer(
+        run,
+        puzzles,
+        device,
+        paths.RESUME / f"{task}-{run.variant.name}-seed{run.seed}-{key}",
+        params.runtime.save_every_seconds,
+        label,
+        compiles(params.compute, calls, device),
+        ranks,
+    )
+    try:
+        trainer.fit()
+    except (Diverged, CannotSave) as error:
+        print(f"air: {label}: {error}", file=sys.stderr)
+        return 1
+    except PeerLost:
+        os._exit(LOST)  # at once: a process group that has lost a member hangs on its way out
+    except Stopped as error:
         if ranks.rank == 0:
-            if identity(puzzles) != trained["puzzles"]:
-                RunState(state).remove()
-                raise overwritten(paths.data(task, "train"))
-            origin = {"task": task, "seed": seed, "train": trained["train"]}
-            write_text(out / "training.csv", format_rows(rows))
-            save_model(model, out / "model.safetensors", origin)
-            RunState(state).remove()
-        ranks.leave()
+            print(f"air: {label}: {error}", file=sys.stderr)
+        return 130
+    if ranks.rank == 0:
+        unchanged = identity(puzzles) == identified["puzzles"]
+        if unchanged:
+            _write(trainer, task, run)
+        trainer.files.remove()
+        if not unchanged:
+            raise overwritten(paths.data(task, "train"))
+    ranks.leave()
     return 0
+
+
+def _identity(run: Run, params: Params, puzzles: Puzzles, device: torch.device) -> dict[str, Any]:
+    """All that determines the bytes of a training run."""
+    return {
+        "model": run.model.model_dump(),
+        "train": run.train.model_dump(mode="json"),
+        "variant": run.variant.name,
+        "seed": run.seed,
+        "compute": params.compute.model_dump(),
+        "device": device.type,
+        "code": code.digest("train"),
+        "puzzles": identity(puzzles),
+    }
+
+
+def _write(trainer: Trainer, task: str, run: Run) -> None:
+    out = paths.run(task, run.variant.name, run.seed)
+    origin = {"task": task, "seed": run.seed, "train": run.train.model_dump(mode="json")}
+    write_text(out / "training.csv", format_rows(trainer.state.rows))
+    save_model(trainer.state.model, out / "model.safetensors", origin)
 
 
 def _same_puzzles(ranks: Ranks, key: str, device: torch.device, path: Path) -> None:

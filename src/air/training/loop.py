@@ -1,20 +1,22 @@
 """The training loop: a segment of every slot per step, deep supervision, resumable anywhere."""
 
-import csv
-import io
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from air.model.boards import tensors
 from air.model.config import ModelConfig
@@ -25,27 +27,14 @@ from air.progress import Progress
 from air.tasks.task import Puzzles
 from air.training.batches import batch, min_segments
 from air.training.config import TrainConfig
+from air.training.curve import Averages, Row, note
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
 from air.training.parallel import Ranks
-from air.training.state import RunState
-from air.training.step import Carry, Outcome, fresh_carry, training_step
+from air.training.state import StateFiles, TrainState
+from air.training.step import fresh_carry, training_step
 
-Row = dict[str, float]
 Offer = tuple[Tensor, Tensor, Tensor]  # inputs, labels, min_segments: see training_step
-COLUMNS = (
-    "step",
-    "lr",
-    "loss",
-    "lm_loss",
-    "q_halt_loss",
-    "q_continue_loss",
-    "exact_accuracy",
-    "cell_accuracy",
-    "mean_segments",
-    "gradient_norm",
-    "validation_accuracy",
-)
-STOP_EVERY = 10  # steps between two questions whether any of several processes was told to stop
+STOP_EVERY = 10  # steps between two questions whether any of several processes is to stop
 
 
 class Stopped(Exception):
@@ -65,38 +54,6 @@ class Run:
     train: TrainConfig
     precision: Precision
     seed: int
-
-
-class Averages:
-    """What one row of training.csv averages over its steps, kept on the device until it is due.
-
-    Losses are means over steps; accuracies and segments are means over puzzles that halted.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(8, dtype=wide, device=device)
-        self.steps = 0
-        self.finite_steps = torch.zeros((), dtype=torch.int64, device=device)  # before a fault
-
-    @torch.no_grad()
-    def add(self, outcome: Outcome) -> None:
-        per_slot = [outcome.solved, outcome.cell_accuracy, outcome.steps, outcome.halted]
-        halted = torch.stack([value.to(self.sums.dtype) for value in per_slot]) * outcome.halted
-        self.sums += torch.cat([outcome.losses.to(self.sums.dtype), halted.sum(dim=1)])
-        self.steps += 1
-        self.finite_steps += self.sums[0].isfinite()
-
-    def row(self, sums: Tensor, step: int, lr: float) -> Row:
-        *totals, puzzles = sums.tolist()
-        losses = [total / self.steps for total in totals[:4]]
-        rates = [total / puzzles if puzzles else float("nan") for total in totals[4:]]
-        return dict(zip(COLUMNS, [step, lr, *losses, *rates], strict=False))
-
-    def clear(self) -> None:
-        self.sums.zero_()
-        self.finite_steps.zero_()
-        self.steps = 0
 
 
 class Offers:
@@ -135,181 +92,209 @@ class Offers:
         self.pool.shutdown(cancel_futures=True)
 
 
-def train(
-    run: Run,
-    puzzles: Puzzles,
-    device: torch.device,
-    state_folder: Path,
-    save_every_seconds: float = 60.0,
-    label: str = "train",
-    compiled: bool = False,
-    ranks: Ranks | None = None,
-) -> tuple[AIR, list[Row]]:
-    """Train a model; return it and the rows of training.csv.
+class Trainer:
+    """A training run: its state, what a step does to it, and when it is logged and saved.
 
     Picks up where an interrupted run of the same ``state_folder`` stopped, and ends in the same
-    weights as one that never did. Of several processes (``ranks``) each returns the same.
-
-    Raises:
-        Stopped: SIGINT or SIGTERM came; the state is saved.
-        Diverged: the loss is not finite; the state saved last is kept.
-        CannotSave: the state could not be written; the one before is kept.
+    weights as one that never did. Of several processes (``ranks``) each holds a share of the slots.
     """
-    config, task = run.train, puzzles.task
-    ranks = ranks or Ranks()
-    held_out = len(puzzles) - config.validation
-    validation, puzzles = puzzles.slice(held_out, len(puzzles)), puzzles.first(held_out)
-    steps = config.total_steps(len(puzzles))
-    model = AIR(
-        run.model, run.variant, len(task.vocabulary), task.cells, run.precision, run.seed
-    ).to(device)
-    model.train()
-    if compiled:
-        model.compile_f()
-    optimizer, puzzle_optimizer = optimizers(model, config)
-    parameters = list(model.parameters())
-    # in float32 at least: in bfloat16 (level tokens) small steps would round to nothing
-    mean = {n: widen(p.detach()).clone() for n, p in model.named_parameters()} if config.ema else {}
-    share = ranks.share(config.batch_size)
-    saved = RunState(state_folder)
-    averages = Averages(device)
-    rows: list[Row] = []
-    offers = Offers(run, puzzles, steps, device, share)
 
-    def gathered(carry: Carry) -> Carry:
-        return Carry(*(ranks.gather(tensor) for tensor in vars(carry).values()))
+    def __init__(
+        self,
+        run: Run,
+        puzzles: Puzzles,
+        device: torch.device,
+        state_folder: Path,
+        save_every_seconds: float = 60.0,
+        label: str = "train",
+        compiled: bool = False,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.config, self.precision = run.train, run.precision
+        self.device, self.label, self.compiled = device, label, compiled
+        self.save_every_seconds, self.ranks = save_every_seconds, ranks or Ranks()
+        training = len(puzzles) - run.train.validation
+        self.held_out, puzzles = puzzles.slice(training, len(puzzles)), puzzles.first(training)
+        self.steps = run.train.total_steps(len(puzzles))
+        share = self.ranks.share(run.train.batch_size)
+        self.offers = Offers(run, puzzles, self.steps, device, share)
 
-    restored = saved.load(model, optimizer, mean, device)
-    if restored is None:
-        inputs, labels, _ = offers.take(0)
-        carry, begin = fresh_carry(model, inputs, labels), 0
-    else:
-        carry, begin, log = restored
-        carry = Carry(*(tensor[share] for tensor in vars(carry).values()))
-        rows = log["rows"]
-        if ranks.rank == 0:  # the others count from zero: rows hold sums over all
-            averages.sums = torch.tensor(log["sums"], dtype=averages.sums.dtype, device=device)
-        averages.steps = log["steps"]
-        averages.finite_steps += log["steps"]
-    count = sum(p.numel() for p in parameters)
-    if ranks.rank == 0:
+        model = _fresh_model(run, puzzles, device, compiled)
+        self.parameters = list(model.parameters())
+        self.optimizers = optimizers(model, run.train)
+        self.average = get_ema_multi_avg_fn(run.train.ema) if run.train.ema else None
+        self.state = _fresh_state(model, self.optimizers[0], share, bool(self.average))
+        self.files = StateFiles(state_folder)
+        if saved := self.files.load(device):
+            self.state.load_state_dict(*saved, self.ranks)
+        self.schedules = [self._schedule(optimizer) for optimizer in self.optimizers]
+        self.norm = torch.zeros(())  # of the last gradient that was measured
+
+    def fit(self) -> tuple[AIR, list[Row]]:
+        """Train to the end; the model and the rows of training.csv, the same in every process.
+
+        Raises:
+            Stopped: SIGINT or SIGTERM came; the state is saved.
+            Diverged: the loss is not finite; the state saved last is kept.
+            CannotSave: the state could not be written; the one before is kept.
+        """
+        state, silent = self.state, self.ranks.rank > 0
+        if not silent:
+            self._announce()
+        self.saved_at = time.monotonic()
+        with (
+            stop_requested() as stop,
+            closing(self.offers),
+            Progress(self.label, self.steps, "steps", state.step, silent) as progress,
+        ):
+            while state.step < self.steps:
+                self._step()
+                progress.advance(note=self._log() if self._row_is_due() else "")
+                for schedule in self.schedules:
+                    schedule.step()
+                self._save_if_due(stop)
+        return self._finished(), state.rows
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> LambdaLR:
+        """The learning rate of the steps to come, the first of which is set at once."""
+        first = self.state.step + 1
+        return LambdaLR(
+            optimizer, lambda done: learning_rate_factor(self.config, first + done, self.steps)
+        )
+
+    def _announce(self) -> None:
+        begin, count = self.state.step, sum(p.numel() for p in self.parameters)
         print(
-            f"{label}: {count:,} parameters, {device} {run.precision}"
-            f"{', compiled' if compiled else ''}"
-            f"{f', {ranks.count} processes' if ranks.count > 1 else ''}, {steps:,} steps"
-            f"{f', going on from step {begin:,}' if begin else ''}, state in {state_folder}",
+            f"{self.label}: {count:,} parameters, {self.device} {self.precision}"
+            f"{', compiled' if self.compiled else ''}"
+            f"{f', {self.ranks.count} processes' if self.ranks.count > 1 else ''}, "
+            f"{self.steps:,} steps{f', going on from step {begin:,}' if begin else ''}, "
+            f"state in {self.files.folder}",
             file=sys.stderr,
             flush=True,
         )
 
-    def check_finite(done: int) -> None:
+    def _row_is_due(self) -> bool:
+        return self.state.step % self.config.log_every == 0 or self.state.step == self.steps
+
+    def _step(self) -> None:
+        """A segment of every slot, its gradient, an update of the weights and of their mean."""
+        state, config = self.state, self.config
+        state.carry, outcome = training_step(
+            state.model,
+            state.carry,
+            *self.offers.take(state.step),
+            slots=config.batch_size,
+            gradient=config.gradient,
+            q_continue=config.q_continue,
+        )
+        outcome.losses[0].backward()
+        self.ranks.sum_gradients(self.parameters)
+        state.averages.add(outcome)
+        state.step += 1
+        if config.clip or self._row_is_due():
+            self.norm = clip_grad_norm_(self.parameters, config.clip or float("inf"))
+        for optimizer in self.optimizers:
+            optimizer.step()
+        state.model.zero_grad(set_to_none=True)
+        if self.average:
+            weights = [widen(p.detach()) for p in self.parameters]
+            self.average(list(state.mean.values()), weights, None)
+
+    def _log(self) -> str:
+        """Add the row that is due to the log; what the progress line says of it."""
+        self._check_finite()
+        averages, lr = self.state.averages, self.schedules[0].get_last_lr()[0]
+        row = averages.row(self.ranks.sum(averages.sums), self.state.step, float(lr))
+        averages.clear()
+        row["gradient_norm"] = float(self.norm)
+        if self.config.validation:
+            row["validation_accuracy"] = self._validate()
+        self.state.rows.append(row)
+        return note(row)
+
+    def _check_finite(self) -> None:
+        averages = self.state.averages
         finite = int(averages.finite_steps)
         if finite < averages.steps:
             raise Diverged(
-                f"the loss is not finite at step {done - averages.steps + finite + 1}; the state "
-                "saved before is kept; try a lower train.lr, a longer train.warmup_steps or "
-                "train.clip"
+                f"the loss is not finite at step {self.state.step - averages.steps + finite + 1}; "
+                "the state saved before is kept; try a lower train.lr, a longer "
+                "train.warmup_steps or train.clip"
             )
 
-    def save(done: int) -> None:
-        check_finite(done)
-        whole, sums = gathered(carry), ranks.sum(averages.sums.clone())
-        if ranks.rank == 0:
-            log = {"rows": rows, "sums": sums.tolist(), "steps": averages.steps}
-            saved.save(model, optimizer, whole, mean, done, log)
+    def _save_if_due(self, stop: threading.Event) -> None:
+        """Save after ``save_every_seconds``, and when a signal has come: then raise Stopped."""
+        done, asked = self.state.step, stop.is_set()
+        late = time.monotonic() - self.saved_at > self.save_every_seconds and done < self.steps
+        if self.ranks.count > 1:  # all must do the same at the same step
+            if done % STOP_EVERY:
+                return
+            asked, late = (self.ranks.any(flag, self.device) for flag in (asked, late))
+        if asked or late:
+            self._check_finite()
+            saved = self.state.state_dict(self.ranks)
+            if self.ranks.rank == 0:
+                self.files.save(*saved)
+            self.saved_at = time.monotonic()
+        if asked:
+            raise Stopped(f"stopped at step {done} of {self.steps}; run again to go on")
 
-    saved_at = time.monotonic()
-    with (
-        stop_requested() as stop,
-        Progress(label, steps, "steps", begin, silent=ranks.rank > 0) as progress,
-    ):
-        try:
-            for step in range(begin, steps):
-                factor = learning_rate_factor(config, step + 1, steps)
-                optimizer.param_groups[0]["lr"] = config.lr * factor
-                puzzle_optimizer.param_groups[0]["lr"] = config.puzzle_lr * factor
-                carry, outcome = training_step(
-                    model,
-                    carry,
-                    *offers.take(step),
-                    slots=config.batch_size,
-                    gradient=config.gradient,
-                    q_continue=config.q_continue,
-                )
-                outcome.losses[0].backward()
-                ranks.sum_gradients(parameters)
-                averages.add(outcome)
-                done, note = step + 1, ""
-                due = done % config.log_every == 0 or done == steps
-                if config.clip or due:
-                    limit = config.clip or float("inf")
-                    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-                optimizer.step()
-                puzzle_optimizer.step()
-                model.zero_grad(set_to_none=True)
-                if config.ema:
-                    _follow(mean, model, config.ema)
-
-                if due:
-                    check_finite(done)
-                    row = averages.row(ranks.sum(averages.sums), done, config.lr * factor)
-                    averages.clear()
-                    row["gradient_norm"] = float(norm)
-                    note = f"loss {row['loss']:.3f}"
-                    if row["exact_accuracy"] == row["exact_accuracy"]:  # else none has halted
-                        note += f", exact {row['exact_accuracy']:.1%}"
-                        note += f", {row['mean_segments']:.1f} segments"
-                    if config.validation:
-                        row["validation_accuracy"] = _validate(model, mean, validation, device)
-                        note += f", validation {row['validation_accuracy']:.1%}"
-                    rows.append(row)
-                progress.advance(note=note)
-                now = time.monotonic()
-                asked = stop.is_set()
-                late = now - saved_at > save_every_seconds and done < steps
-                if ranks.count > 1:  # all must do the same at the same step
-                    if done % STOP_EVERY:
-                        continue
-                    asked, late = (ranks.any(flag, device) for flag in (asked, late))
-                if asked:
-                    save(done)
-                    raise Stopped(f"stopped at step {done} of {steps}; run again to go on")
-                if late:
-                    save(done)
-                    saved_at = now
-        finally:
-            offers.close()
-    if mean:
+    def _validate(self) -> float:
+        """Exact accuracy on the groups held out, with the mean of the weights if there is one."""
+        model, puzzles, mean = self.state.model, self.held_out, self.state.mean
+        weights = {name: p.detach().clone() for name, p in model.named_parameters()} if mean else {}
         model.load_state_dict(mean, strict=False)
-    if not all(bool(p.isfinite().all()) for p in parameters):
-        raise Diverged(f"the weights are not finite after step {steps}; try a lower train.lr")
-    return model, rows
+        solved = 0
+        with torch.inference_mode():
+            for start in range(0, len(puzzles), 256):
+                rows = slice(start, start + 256)
+                boards = tensors(puzzles.inputs[rows], puzzles.labels[rows])
+                inputs, labels = (board.to(self.device) for board in boards)
+                x = model.embed(inputs)
+                z_L, z_H = model.fresh_states(len(inputs))
+                for _ in range(model.config.max_segments):
+                    z_L, z_H = model.segment(x, z_L, z_H)
+                solved += int((model.decode(z_H).argmax(dim=-1) == labels).all(dim=1).sum())
+        model.load_state_dict(weights, strict=False)
+        return solved / len(puzzles)
 
-
-def _follow(mean: dict[str, Tensor], model: AIR, decay: float) -> None:
-    """mean <- decay mean + (1 - decay) weights."""
-    weights = [widen(p.detach()) for p in model.parameters()]
-    torch._foreach_lerp_(list(mean.values()), weights, 1 - decay)
-
-
-def _validate(model: AIR, mean: dict[str, Tensor], puzzles: Puzzles, device: torch.device) -> float:
-    """Exact accuracy on the groups held out, with the mean of the weights if there is one."""
-    weights = {name: p.detach().clone() for name, p in model.named_parameters()} if mean else {}
-    model.load_state_dict(mean, strict=False)
-    solved = 0
-    with torch.inference_mode():
-        for start in range(0, len(puzzles), 256):
-            rows = slice(start, start + 256)
-            inputs, labels = (
-                board.to(device) for board in tensors(puzzles.inputs[rows], puzzles.labels[rows])
+    def _finished(self) -> AIR:
+        model = self.state.model
+        model.load_state_dict(self.state.mean, strict=False)
+        if not all(bool(p.isfinite().all()) for p in self.parameters):
+            raise Diverged(
+                f"the weights are not finite after step {self.steps}; try a lower train.lr"
             )
-            x = model.embed(inputs)
-            z_L, z_H = model.fresh_states(len(inputs))
-            for _ in range(model.config.max_segments):
-                z_L, z_H = model.segment(x, z_L, z_H)
-            solved += int((model.decode(z_H).argmax(dim=-1) == labels).all(dim=1).sum())
-    model.load_state_dict(weights, strict=False)
-    return solved / len(puzzles)
+        return model
+
+
+def train(
+    run: Run, puzzles: Puzzles, device: torch.device, state_folder: Path, **how: Any
+) -> tuple[AIR, list[Row]]:
+    """Train a model, see :class:`Trainer`: the model and the rows of training.csv."""
+    return Trainer(run, puzzles, device, state_folder, **how).fit()
+
+
+def _fresh_model(run: Run, puzzles: Puzzles, device: torch.device, compiled: bool) -> AIR:
+    task = puzzles.task
+    sizes = len(task.vocabulary), task.cells
+    model = AIR(run.model, run.variant, *sizes, run.precision, run.seed).to(device)
+    model.train()
+    if compiled:
+        model.compile_f()
+    return model
+
+
+def _fresh_state(model: AIR, optimizer: AdamATan2, share: slice, averaged: bool) -> TrainState:
+    """The state before the first step: every slot is halted, and takes its first puzzle then."""
+    device = model.H_init.device
+    # in float32 at least: in bfloat16 (level tokens) small steps would round to nothing
+    parameters = model.named_parameters() if averaged else ()
+    mean = {name: widen(p.detach()).clone() for name, p in parameters}
+    slots = share.stop - share.start
+    blank = torch.zeros(slots, model.cells, dtype=torch.int64, device=device)
+    return TrainState(model, optimizer, mean, fresh_carry(model, blank, blank), Averages(device))
 
 
 def optimizers(model: AIR, config: TrainConfig) -> tuple[AdamATan2, SignSGD]:
@@ -320,19 +305,6 @@ def optimizers(model: AIR, config: TrainConfig) -> tuple[AdamATan2, SignSGD]:
         AdamATan2(others, config.lr, config.weight_decay, (beta1, beta2)),
         SignSGD([model.puzzle_embedding], config.puzzle_lr, config.puzzle_weight_decay),
     )
-
-
-def format_rows(rows: list[Row]) -> str:
-    """training.csv: one line per row; losses per slot, accuracies as fractions."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        values = [row.get(name) for name in COLUMNS[1:]]
-        # not measured, or no puzzle halted
-        told = ["" if value is None or value != value else f"{value:.6g}" for value in values]
-        writer.writerow([int(row["step"]), *told])
-    return text.getvalue()
 
 
 @contextmanager
