@@ -186,7 +186,9 @@ def repeats(bench: Bench) -> Measured:
     for _ in range(2):
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            model, _ = train(run, puzzles, bench.device, Path(folder), 1e9, compiled=True)
+            model, _ = train(
+                run, puzzles, bench.device, Path(folder), save_every_seconds=1e9, compiled=True
+            )
             synchronize(bench.device)
             times.append((time.perf_counter() - began) / steps)
         weights = [p.detach().cpu().numpy().tobytes() for p in model.parameters()]

@@ -28,7 +28,8 @@ def project(folder: Path, **changes: object) -> Path:
         key = line.split(":")[0].strip()
         lines.append(f"{line.split(':')[0]}: {changes.pop(key)}" if key in changes else line)
         if line == "  train:":
-            lines += [f"    {key}: {changes.pop(key)}" for key in ("processes",) if key in changes]
+            more = [key for key in ("processes", "snapshots") if key in changes]
+            lines += [f"    {key}: {changes.pop(key)}" for key in more]
     assert not changes, changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text("\n".join(lines) + "\nmaze:\n" + maze, encoding="utf-8")
@@ -45,6 +46,10 @@ def train(folder: Path, timeout: float = 120) -> str:
 
 def model(folder: Path) -> bytes:
     return (folder / "results/sudoku/Lx_H/seed0/model.safetensors").read_bytes()
+
+
+def snapshots(folder: Path) -> bytes:
+    return (folder / "results/sudoku/Lx_H/seed0/snapshots.safetensors").read_bytes()
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -74,13 +79,14 @@ def start_and_save(folder: Path) -> "subprocess.Popen[str]":
 
 
 def two_processes(folder: Path) -> Path:
-    return project(folder, steps=300, processes=2, save_every_seconds=0.2)
+    return project(folder, steps=300, processes=2, save_every_seconds=0.2, snapshots=10)
 
 
 def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    undisturbed = project(tmp_path / "a", steps=400, save_every_seconds=0.2)
+    changes = {"steps": 400, "save_every_seconds": 0.2, "snapshots": 30}
+    undisturbed = project(tmp_path / "a", **changes)
     train(undisturbed)
-    killed = project(tmp_path / "b", steps=400, save_every_seconds=0.2)
+    killed = project(tmp_path / "b", **changes)
     moment = random.Random(0)
     times = 0
     while times < 10:
@@ -94,6 +100,7 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     assert times > 3
     train(killed)
     assert model(killed) == model(undisturbed)
+    assert snapshots(killed) == snapshots(undisturbed)
     assert rows(killed) == rows(undisturbed)
     assert not states(killed)  # finished runs leave no state
 
@@ -121,6 +128,7 @@ def test_two_processes_resume(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "going on from step" in train(folder)
     assert model(folder) == model(undisturbed)
+    assert snapshots(folder) == snapshots(undisturbed)
 
 
 def test_a_dead_process_ends_the_run_and_leaves_the_state(tmp_path: Path) -> None:

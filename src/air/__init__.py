@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str | Path) -> "AIR":
+def load(path: str | Path, step: int | None = None) -> "AIR":
     """The trained model in a ``model.safetensors``, rebuilt from that file alone.
 
-    Raises:
-        air.files.UserError: there is no such file, or it holds no model of this version.
-    """
-    from air.checkpoint import load_model  # late: importing torch takes a second
+    Of a ``snapshots.safetensors``: the model after ``step`` optimiser steps.
 
-    return load_model(Path(path))
+    Raises:
+        air.files.UserError: there is no such file, or it holds no model of this version, or none
+            of that step.
+    """
+    from air.checkpoint import load_model, load_snapshot  # late: importing torch takes a second
+
+    return load_model(Path(path)) if step is None else load_snapshot(Path(path), step)

@@ -1,19 +1,28 @@
-"""``model.safetensors``: the weights, and in the header everything needed to rebuild the model."""
+"""Trained models on disk: the weights, and in the header everything needed to rebuild the model.
 
+``model.safetensors`` holds one model, ``snapshots.safetensors`` the same model at several steps of
+its training.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from air.files import AGAIN, UserError, checked, read_tensors
+from air.files import AGAIN, UserError, checked, read_tensors, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
-from air.writing import write_tensors
+from air.writing import write_bytes, write_tensors
 
 SCHEMA = 1
+FIXED = "fixed/"  # before the names of tensors that no step changes
 
 
 class Header(BaseModel):
@@ -29,24 +38,50 @@ class Header(BaseModel):
     origin: dict[str, Any] = {}
 
 
-def save_model(model: AIR, path: Path, origin: dict[str, Any]) -> None:
+class SnapshotsHeader(Header):
+    """What the header of a snapshots file must say."""
+
+    steps: list[int]
+
+
+def save_model(model: AIR, path: Path, origin: Mapping[str, Any]) -> None:
     """Write weights and configuration; ``origin``, how the model came to be, is kept, not read."""
-    header = {
-        "kind": "model",
+    # bfloat16 (level tokens only) is unknown to numpy; float32 holds it exactly
+    tensors = {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
+        for name, tensor in model.state_dict().items()
+    }
+    write_tensors(path, tensors, _header("model", model, origin))
+
+
+def save_snapshots(
+    model: AIR, snapshots: Mapping[int, Mapping[str, Tensor]], path: Path, origin: Mapping[str, Any]
+) -> None:
+    """Write the trained tensors of ``model`` at several steps, bfloat16 or float32, by name.
+
+    What no step changes is written once. With no snapshots the file has none, but is there.
+    """
+    header = _header("snapshots", model, origin) | {"steps": sorted(snapshots)}
+    tensors = {f"{step}/{name}": t for step, all_ in snapshots.items() for name, t in all_.items()}
+    trained = dict(model.named_parameters())
+    if snapshots:
+        for name, tensor in model.state_dict().items():
+            if name not in trained:
+                tensors[FIXED + name] = tensor.detach().cpu().contiguous()
+    write_bytes(path, save(tensors, metadata={"air": json.dumps(header, sort_keys=True)}))
+
+
+def _header(kind: str, model: AIR, origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind,
         "schema": SCHEMA,
         "model": model.config.model_dump(),
         "variant": model.variant.name,
         "vocabulary": model.vocabulary,
         "cells": model.cells,
         "precision": model.precision,
-        "origin": origin,
+        "origin": dict(origin),
     }
-    # bfloat16 (level tokens only) is unknown to numpy; float32 holds it exactly
-    tensors = {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
-        for name, tensor in model.state_dict().items()
-    }
-    write_tensors(path, tensors, header)
 
 
 def load_model(path: Path) -> AIR:
@@ -57,10 +92,70 @@ def load_model(path: Path) -> AIR:
     Raises:
         UserError: not a model file, of another schema, or its tensors are not the model's.
     """
-    tensors, content = read_tensors(path, "model")
+    arrays, content = read_tensors(path, "model")
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return _rebuilt(path, _checked(Header, content, path), tensors)
+
+
+def snapshot_steps(path: Path) -> list[int]:
+    """The steps of which a snapshots file holds the weights, ascending.
+
+    Raises:
+        UserError: not a snapshots file, or of another schema.
+    """
+    return _open_snapshots(path, None)[0].steps
+
+
+def load_snapshot(path: Path, step: int) -> AIR:
+    """Rebuild the model as it was after ``step`` steps, as :func:`load_model` does.
+
+    Weights kept in bfloat16 are those bits in float32: a model that computes in bfloat16 (which
+    casts them on use) then computes what it computed with the weights themselves.
+
+    Raises:
+        UserError: not a snapshots file, none of that step, or its tensors are not the model's.
+    """
+    header, tensors = _open_snapshots(path, step)
+    return _rebuilt(path, header, tensors)
+
+
+def _open_snapshots(path: Path, step: int | None) -> tuple[SnapshotsHeader, dict[str, Tensor]]:
+    """The header, and the tensors of one step under the model's names: no other's are read."""
+    faults = (SafetensorError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+    with (
+        reading(path, "a readable safetensors file", *faults),
+        safe_open(path, framework="pt") as file,
+    ):
+        content = json.loads((file.metadata() or {}).get("air", "{}"))
+        names = list(file.keys()) if step is not None else []
+        tensors = {
+            name.removeprefix(lead): file.get_tensor(name)
+            for lead in (FIXED, f"{step}/")
+            for name in names
+            if name.startswith(lead)
+        }
+    if not isinstance(content, dict) or content.get("kind") != "snapshots":
+        raise UserError(f"{path}: not a snapshots file of this project; its header names no such")
+    header: SnapshotsHeader = _checked(SnapshotsHeader, content, path)
+    if step is not None and step not in header.steps:
+        steps = ", ".join(map(str, header.steps)) or "none"
+        raise UserError(f"{path}: holds no snapshot of step {step}; there are: {steps}")
+    widened = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
+    return header, widened
+
+
+def _checked(form: type[Header], content: dict[str, Any], path: Path) -> Any:
     if content.get("schema") != SCHEMA:
         raise UserError(f"{path}: schema {content.get('schema')}, but this version reads {SCHEMA}")
-    header: Header = checked(Header, content, path)
+    return checked(form, content, path)
+
+
+def _rebuilt(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> AIR:
+    """The model that a header describes, with these tensors.
+
+    Raises:
+        UserError: the header describes no model, or the tensors are not that model's.
+    """
     sizes = header.vocabulary, header.cells, header.precision
     try:
         if header.model.layers > len(tensors):  # to count them takes long, if they are many
@@ -74,14 +169,14 @@ def load_model(path: Path) -> AIR:
         names = ", ".join(sorted(set(expected) ^ set(tensors)))
         raise UserError(f"{path}: these tensors are missing or surplus: {names}")
     for name, tensor in tensors.items():
-        if tuple(expected[name].shape) != tensor.shape:
+        if expected[name].shape != tensor.shape:
             raise UserError(
-                f"{path}: {name} has shape {tensor.shape}, but the model's is "
+                f"{path}: {name} has shape {tuple(tensor.shape)}, but the model's is "
                 f"{tuple(expected[name].shape)}"
             )
-        if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
-            raise UserError(f"{path}: {name} holds what are no finite numbers; {AGAIN}")
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise UserError(f"{path}: {name} holds numbers that are not finite; {AGAIN}")
     model = AIR(header.model, variant, *sizes)
-    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+    model.load_state_dict(tensors)
     model.origin = header.origin
     return model.eval()

@@ -209,7 +209,8 @@ def _path(fault: Any) -> list[str]:
     path = [str(part) for part in fault["loc"]]
     if len(path) > 2 and path[1] == "data" and path[2] in ("generate", "csv", "huggingface"):
         del path[2]  # the source
-    return [part for part in path if part != "constrained-int" and not part.startswith("literal[")]
+    kinds = ("constrained-int", "int", "list[int]")
+    return [part for part in path if part not in kinds and not part.startswith("literal[")]
 
 
 def _keys_beside(path: list[str], content: Any) -> list[str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors.numpy import load
 
 from air import paths
 from air.files import UserError
@@ -173,7 +172,10 @@ def _npz(content: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _tensors(content: bytes) -> Iterator[tuple[str, Any]]:
-    yield from load(content).items()
+    from safetensors.torch import load  # late: torch takes a second; numpy has no bfloat16
+
+    for name, tensor in load(content).items():
+        yield name, tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
 READERS: dict[str, Callable[[bytes], Iterator[tuple[str, Any]]]] = {

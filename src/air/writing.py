@@ -44,9 +44,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes, all of them or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    """Write bytes, all of them or nothing, on the disk when this returns."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -61,11 +63,7 @@ def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> Non
     from process to process, and equal content must give equal bytes.
     """
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    content = save(tensors, metadata={"air": json.dumps(header, sort_keys=True)})
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_bytes(path, save(tensors, metadata={"air": json.dumps(header, sort_keys=True)}))
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

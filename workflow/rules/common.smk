@@ -167,8 +167,9 @@ def outputs_of_runs(wildcards):
     for task in TASKS:
         section = PARAMS.task(task)
         probes = section.probes
+        trained = ("model.safetensors", "snapshots.safetensors", "training.csv")
         for names, chosen in (
-            (("model.safetensors", "training.csv", "evaluation.json", "depth.csv"), section),
+            ((*trained, "evaluation.json", "depth.csv"), section),
             (("rollout.json", "rollout.npz"), probes.rollout),
             (("freeze.json",), probes.freeze),
             (("attention.json", "attention.npz"), probes.attention),

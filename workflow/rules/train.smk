@@ -4,6 +4,7 @@ rule train:
         code=code("train_sudoku"),
     output:
         model=f"{RUN}/model.safetensors",
+        snapshots=f"{RUN}/snapshots.safetensors",
         curve=f"{RUN}/training.csv",
     log:
         "logs/train/{task}/{variant}/seed{seed}.log",

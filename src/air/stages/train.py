@@ -1,4 +1,4 @@
-"""The stage `train`: one model, its weights and its training curve."""
+"""The stage `train`: one model, its weights (also at steps on the way) and its training curve."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from air import paths
-from air.checkpoint import save_model
+from air.checkpoint import save_model, save_snapshots
 from air.devices import compiles, prepare
 from air.files import UserError
 from air.params import Params, load_params
@@ -21,9 +21,11 @@ from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
 from air.training.state import CannotSave, run_key
 from air.writing import free, write_text
 
+OUTPUTS = ("training.csv", "model.safetensors", "snapshots.safetensors")
+
 
 def train(task: str, variant: str, seed: int, arguments: list[str]) -> int:
-    """Write model.safetensors and training.csv; the exit code.
+    """Write model.safetensors, snapshots.safetensors and training.csv; the exit code.
 
     Args:
         arguments: of this very command, with which it is started again if several processes are to
@@ -43,7 +45,11 @@ def train(task: str, variant: str, seed: int, arguments: list[str]) -> int:
                 f"params.yaml: {task}.train.validation: {config.validation} groups held out leave "
                 f"none of the {len(puzzles)} to train on"
             )
-        free(out / "training.csv", out / "model.safetensors")
+        try:
+            config.snapshot_steps(config.total_steps(len(puzzles) - config.validation))
+        except ValueError as error:  # not known before, if `epochs` says how many steps
+            raise UserError(f"params.yaml: {task}.train: {error}") from None
+        free(*(out / name for name in OUTPUTS))
         if config.processes > 1 and not launched():
             prepare(params.compute, config.processes)
             status, message = launch(config.processes, arguments)
@@ -115,9 +121,13 @@ def _identity(run: Run, params: Params, puzzles: Puzzles, device: torch.device) 
 
 def _write(trainer: Trainer, task: str, run: Run) -> None:
     out = paths.run(task, run.variant.name, run.seed)
-    origin = {"task": task, "seed": run.seed, "train": run.train.model_dump(mode="json")}
+    # snapshots change no model, so its file does not say whether there were any
+    recipe = run.train.model_dump(mode="json", exclude={"snapshots", "snapshot_precision"})
+    origin = {"task": task, "seed": run.seed, "train": recipe}
+    model = trainer.state.model
     write_text(out / "training.csv", format_rows(trainer.state.rows))
-    save_model(trainer.state.model, out / "model.safetensors", origin)
+    save_snapshots(model, trainer.snapshots.read(), out / "snapshots.safetensors", origin)
+    save_model(model, out / "model.safetensors", origin)
 
 
 def _same_puzzles(ranks: Ranks, key: str, device: torch.device, path: Path) -> None:

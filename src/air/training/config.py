@@ -1,10 +1,14 @@
 """How a model is trained: the ``train`` section of a task."""
 
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+SnapshotPrecision = Literal["bfloat16", "float32"]
 
 
 class TrainConfig(BaseModel):
@@ -45,6 +49,14 @@ class TrainConfig(BaseModel):
     validation: int = Field(
         0, ge=0, description="training groups (the last ones) held out, to be measured at each row"
     )
+    snapshots: int | list[int] | None = Field(
+        None,
+        description="steps at which the weights are kept (0: before the first), or how many, "
+        "spread evenly over the logarithm of the step from 0 to the last; null: none",
+    )
+    snapshot_precision: SnapshotPrecision = Field(
+        "float32", description="in which snapshots are kept; bfloat16 is half as large"
+    )
     processes: int = Field(1, gt=0, description="processes that share the slots, a device for each")
 
     @model_validator(mode="after")
@@ -57,6 +69,8 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide among {self.processes} processes"
             )
+        if self.steps is not None:
+            self.snapshot_steps(self.steps)
         return self
 
     def total_steps(self, groups: int) -> int:
@@ -65,3 +79,43 @@ class TrainConfig(BaseModel):
             return self.steps
         assert self.epochs is not None
         return max(self.epochs * groups // self.batch_size, 1)
+
+    def snapshot_steps(self, steps: int) -> list[int]:
+        """The steps, out of 0 to ``steps``, at which the weights are kept, ascending.
+
+        Raises:
+            ValueError: ``snapshots`` asks for a step twice, out of order or that is not run.
+        """
+        if self.snapshots is None:
+            return []
+        if isinstance(self.snapshots, int):
+            return list(_spread(self.snapshots, steps))
+        _check_ascending(self.snapshots, steps)
+        return list(self.snapshots)
+
+
+def _spread(number: int, last: int) -> Iterator[int]:
+    """0, then steps evenly over the logarithm from 1 to ``last``, rounded to distinct ones."""
+    if not 2 <= number <= last + 1:
+        raise ValueError(
+            f"snapshots: {number} is not allowed: there may be 2 (step 0 and the last) to "
+            f"{last + 1} in {last} steps"
+        )
+    step = 0
+    yield step
+    for place in range(1, number):
+        exponent = (place - 1) / (number - 2) if number > 2 else 1.0
+        # early steps lie closer together than whole numbers do
+        step = max(step + 1, round(math.exp(exponent * math.log(last))))
+        yield step
+
+
+def _check_ascending(snapshots: Sequence[int], last: int) -> None:
+    for before, after in pairwise(snapshots):
+        if before == after:
+            raise ValueError(f"snapshots: {after} stands twice")
+        if before > after:
+            raise ValueError(f"snapshots: {before} stands before {after}; sort the steps")
+    for step in snapshots:
+        if not 0 <= step <= last:
+            raise ValueError(f"snapshots: {step} is not allowed: steps go from 0 to {last}")

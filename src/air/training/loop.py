@@ -30,6 +30,7 @@ from air.training.config import TrainConfig
 from air.training.curve import Averages, Row, note
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
 from air.training.parallel import Ranks
+from air.training.snapshots import Snapshots
 from air.training.state import StateFiles, TrainState
 from air.training.step import fresh_carry, training_step
 
@@ -125,7 +126,10 @@ class Trainer:
         self.average = get_ema_multi_avg_fn(run.train.ema) if run.train.ema else None
         self.state = _fresh_state(model, self.optimizers[0], share, bool(self.average))
         self.files = StateFiles(state_folder)
-        if saved := self.files.load(device):
+        kept_at = run.train.snapshot_steps(self.steps)
+        self.snapshots = Snapshots(state_folder, kept_at, run.train.snapshot_precision)
+        saved = self.files.load(device)
+        if saved and self.snapshots.restore(saved[1]["snapshots"]):
             self.state.load_state_dict(*saved, self.ranks)
         self.schedules = [self._schedule(optimizer) for optimizer in self.optimizers]
         self.norm = torch.zeros(())  # of the last gradient that was measured
@@ -136,7 +140,7 @@ class Trainer:
         Raises:
             Stopped: SIGINT or SIGTERM came; the state is saved.
             Diverged: the loss is not finite; the state saved last is kept.
-            CannotSave: the state could not be written; the one before is kept.
+            CannotSave: a state or snapshot could not be written; the state before is kept.
         """
         state, silent = self.state, self.ranks.rank > 0
         if not silent:
@@ -147,8 +151,11 @@ class Trainer:
             closing(self.offers),
             Progress(self.label, self.steps, "steps", state.step, silent) as progress,
         ):
+            if state.step == 0:
+                self._keep_if_due()
             while state.step < self.steps:
                 self._step()
+                self._keep_if_due()
                 progress.advance(note=self._log() if self._row_is_due() else "")
                 for schedule in self.schedules:
                     schedule.step()
@@ -223,6 +230,13 @@ class Trainer:
                 "train.warmup_steps or train.clip"
             )
 
+    def _keep_if_due(self) -> None:
+        """Write a snapshot at the steps that ask for one."""
+        if self.state.step in self.snapshots.steps:
+            self._check_finite()
+            if self.ranks.rank == 0:
+                self.snapshots.keep(self.state.step, self.state.weights())
+
     def _save_if_due(self, stop: threading.Event) -> None:
         """Save after ``save_every_seconds``, and when a signal has come: then raise Stopped."""
         done, asked = self.state.step, stop.is_set()
@@ -233,9 +247,9 @@ class Trainer:
             asked, late = (self.ranks.any(flag, self.device) for flag in (asked, late))
         if asked or late:
             self._check_finite()
-            saved = self.state.state_dict(self.ranks)
+            tensors, header = self.state.state_dict(self.ranks)
             if self.ranks.rank == 0:
-                self.files.save(*saved)
+                self.files.save(tensors, header | {"snapshots": self.snapshots.digests})
             self.saved_at = time.monotonic()
         if asked:
             raise Stopped(f"stopped at step {done} of {self.steps}; run again to go on")

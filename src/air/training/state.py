@@ -110,7 +110,7 @@ class StateFiles:
         self.incoming = folder / "incoming.safetensors"
 
     def save(self, tensors: Tensors, header: Header) -> None:
-        """Save what :meth:`TrainState.state_dict` gives.
+        """Save what :meth:`TrainState.state_dict` gives, and what else the header is to hold.
 
         Raises:
             CannotSave: the disk is full, or the folder cannot be written.
