@@ -243,9 +243,9 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
     (MODEL, tensors(H_init=np.zeros(3, np.float32)), "evaluate sudoku Lx_H",
      "H_init has shape (3,), but the model's is (16,)"),
     (MODEL, tensors(H_init=np.full(16, np.nan, np.float32)), "evaluate sudoku Lx_H",
-     "H_init holds what are no finite numbers"),
+     "H_init holds numbers that are not finite"),
     (MODEL, tensors(H_init=np.zeros(16, np.int32)), "evaluate sudoku Lx_H",
-     "H_init holds what are no finite numbers"),
+     "H_init holds numbers that are not finite"),
     # where something is to be written
     (f"{RUN}/evaluation.json", folder, "evaluate sudoku Lx_H",
      "a folder lies where this file belongs; move it away"),
