@@ -190,6 +190,36 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     stage(task, variant, seed)
 
 
+@app.command(
+    epilog="Examples: air solve sudoku ..3.1.6.2.4.3...2....6..1...3.2..4.., "
+    "air solve sudoku --test 17 --watch, air solve maze - < mazes.txt"
+)
+def solve(
+    task: Task,
+    puzzles: Annotated[
+        list[str] | None,
+        typer.Argument(help="boards line by line as one word each, files of such lines, or -"),
+    ] = None,
+    variant: Annotated[str, typer.Option(help="the model's variant")] = "Lx_H",
+    seed: Seed = 0,
+    model: Annotated[
+        Path | None, typer.Option(help="[default: results/TASK/VARIANT/seedSEED/model.safetensors]")
+    ] = None,
+    test: Annotated[int | None, typer.Option(help="a test puzzle of the study, from 0")] = None,
+    watch: Annotated[bool, typer.Option(help="show both states after every update")] = False,
+) -> None:
+    """Let a trained model solve puzzles.
+
+    A single puzzle is shown as a board. Of several, or if the output goes into a file or a pipe,
+    each is one line: the answer, right or wrong, and the segment after which the model would have
+    halted, separated by tabs.
+    """
+    from air.solving import answer
+
+    path = model or paths.run(task, variant, seed) / "model.safetensors"
+    answer(task, puzzles or [], path, test, watch)
+
+
 @app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
 def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from air.files import UserError, reading
 from air.progress import Progress
-from air.sources.config import Csv, HuggingFace, Imported
+from air.sources.config import Csv, Data, HuggingFace, Imported
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 
@@ -169,7 +169,7 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
         UserError: the file is no such CSV, a row is no puzzle (unless ``skip``), or too few are.
     """
     task = kind.task()
-    symbols = _symbols(kind, task)
+    symbols = symbols_of(kind, task)
     columns = _columns(kind, task, symbols, path)
     skipped: Counter[str] = Counter()
     key = mix(np.array([seed], dtype=np.uint64))
@@ -308,7 +308,7 @@ def _blocks(
             raise UserError(f"{path}: not a whole gzip file ({error})") from None
 
 
-def _symbols(kind: Imported, task: Task) -> np.ndarray:
+def symbols_of(kind: Data, task: Task) -> np.ndarray:
     """Token of each byte, uint8 [256]; 0 for bytes that stand for nothing."""
     tokens = np.zeros(256, dtype=np.uint8)
     for token, symbol in enumerate(task.csv_symbols):
