@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import pydantic
 import typer
 from docutils import nodes
 from pydantic import BaseModel
@@ -144,7 +145,7 @@ def tell_fields(
     if not (inspect.isclass(obj) and issubclass(obj, BaseModel)):
         return
     lines += ["", "Args:"]
-    kinds = get_type_hints(obj)
+    kinds = get_type_hints(obj, localns=vars(pydantic.fields))  # names that it hides from us
     for key, field in obj.model_fields.items():
         default = "" if field.is_required() else f" (default: ``{field.default!r}``)"
         kind = stringify_annotation(kinds[key], "smart")
