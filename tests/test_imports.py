@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from air.files import UserError
 from air.sources.datasets import make
@@ -355,6 +356,61 @@ def test_ratings_of_one_file_only_are_left_out(tmp_path: Path, sudoku_rows: Rows
     )  # fmt: skip
     splits = make(config)[2]["splits"]
     assert splits["train"]["traits"].keys() == splits["test"]["traits"].keys() == {"clues"}
+
+
+def rated(path: Path, value: Any, **others: Any) -> SudokuCsv:
+    files = {"train_path": str(path), "test_path": str(path)}
+    found: Any = TypeAdapter(SudokuCsv).validate_python(
+        {**FILES_OF, "box": [3, 3], **files, "min_difficulty": value, **others}
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "greatest"),
+    [(20, 20, 29), ([20, None], 20, 29), ([5, 9], 5, 9), ([0, None], 0, 29), ([7, 7], 7, 7)],
+)
+def test_puzzles_are_chosen_by_their_rating(
+    value: Any,
+    least: int,
+    greatest: int,
+    tmp_path: Path,
+    sudoku_rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("air.sources.imports.BLOCK", 4)  # the range holds in every block
+    path = write(tmp_path / "rated.csv", sudoku_rows)  # rated 0 to 29
+    train, test, told = make(rated(path, value))
+    number = greatest - least + 1
+    assert [row[1] for row in rows_of(test)] == [
+        row[1] for row in sudoku_rows[least : greatest + 1]
+    ]
+    assert rows_of(train)[0][1] in {row[1] for row in sudoku_rows[least : greatest + 1]}
+    trait = told["splits"]["test"]["traits"]["rating"]
+    assert (trait["min"], trait["max"]) == (least, greatest)
+    for split in ("train", "test"):
+        assert told["files"][split]["rows"] == 30
+        assert told["files"][split]["outside_min_difficulty"] == 30 - number
+    with pytest.raises(UserError, match=rf"holds {number} puzzles of a rating in \[{least}, "):
+        make(rated(path, value, train=number + 1))
+
+
+def test_a_rating_is_asked_of_rated_puzzles_only(tmp_path: Path, sudoku_rows: Rows) -> None:
+    name, content = as_text(sudoku_rows, "lines")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: has no column rating"):
+        make(rated(tmp_path / name, 15))
+    assert "has no column rating" in DOCS
+    # rows of another rating are checked as well
+    spoilt = [*sudoku_rows[:3], other_digit(sudoku_rows[3], False), *sudoku_rows[4:]]
+    with pytest.raises(UserError, match="line 5: the answer is no solution"):
+        make(rated(write(tmp_path / "bad.csv", spoilt), 15))
+
+
+@pytest.mark.parametrize("value", [[9, 5], [None, 5], [-1, None], -1, [1], [1, 2, 3], "15", True])
+def test_a_range_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="min_difficulty"):
+        rated(Path("a.csv"), value)
 
 
 def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> None:

@@ -275,6 +275,7 @@ class _Splits(Form):
 class _File(Form):
     rows: Index
     skipped_rows: dict[str, Index]
+    outside_min_difficulty: Index | None = None
 
 
 class _Files(Form):

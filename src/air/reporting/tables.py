@@ -252,6 +252,9 @@ def data(study: Study) -> Shown:
                 entries[f"{name}: rows of the file, skipped"] = (
                     f"{told['files'][split]['rows']:,}, {skipped:,}"
                 )
+                if "outside_min_difficulty" in told["files"][split]:
+                    outside = told["files"][split]["outside_min_difficulty"]
+                    entries[f"{name}: rows of another rating"] = f"{outside:,}"
             for trait, value in of["traits"].items():
                 entries[f"{name}: {trait}"] = (
                     f"{value['mean']:.1f} ({value['min']} to {value['max']})"

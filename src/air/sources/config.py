@@ -5,17 +5,34 @@ A task makes the sources it offers by adding its own keys to them (:mod:`air.sou
 
 import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 if TYPE_CHECKING:
     from air.sources.generate import Search
     from air.tasks.task import Task
 
 Count = Annotated[int, Field(gt=0, le=10_000_000)]
+Ratings = Annotated[list[int | None], Field(min_length=2, max_length=2)]
 Source = Field(discriminator="source")
+
+
+def checked_range(key: str, ratings: list[int | None]) -> tuple[int, int | None]:
+    """Least and greatest rating of a range in params.yaml; None for no limit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    least, greatest = ratings
+    if (
+        least is None
+        or not 0 <= least < 2**31
+        or (greatest is not None and not least <= greatest < 2**31)
+    ):
+        raise ValueError(f"{key} {ratings} is not allowed: least and greatest, such as [15, null]")
+    return least, greatest
 
 
 class Data(BaseModel):
@@ -69,6 +86,23 @@ class Imported(Data):
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop at a row that is no puzzle, or skip and count it"
     )
+    min_difficulty: Ratings | None = Field(
+        None,
+        description="least and greatest rating of the puzzles to take, such as [15, null], or the "
+        "least alone; null: any",
+    )
+
+    @field_validator("min_difficulty", mode="before")
+    @classmethod
+    def _least_alone(cls, value: Any) -> Any:
+        return [value, None] if type(value) is int else value
+
+    @field_validator("min_difficulty")
+    @classmethod
+    def _in_order(cls, value: list[int | None] | None) -> list[int | None] | None:
+        if value is not None:
+            checked_range("min_difficulty", value)
+        return value
 
 
 class Csv(Imported):

@@ -21,7 +21,7 @@ import numpy as np
 
 from air.files import UserError, reading
 from air.progress import Progress
-from air.sources.config import Csv, Data, HuggingFace, Imported
+from air.sources.config import Csv, Data, HuggingFace, Imported, checked_range
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 
@@ -178,6 +178,15 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
     kept = np.empty((0, 2 * task.cells), dtype=np.uint8)
     places, ratings = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     digest = hashlib.sha256()
+    least, greatest = 0, None
+    if kind.min_difficulty is not None:
+        least, greatest = checked_range("min_difficulty", kind.min_difficulty)
+        if columns.rating is None:
+            raise UserError(
+                f"{path}: has no column rating, by which min_difficulty could choose; leave "
+                f"{task.name}.data.min_difficulty out"
+            )
+    outside = 0
     print(f"data {task.name}: {path.name}: {columns}", file=sys.stderr)
     with Progress(f"data {task.name}: {path.name}", None, "rows") as progress:
         for lines, block in _blocks(path, digest, BLOCK, header=bool(columns.header)):
@@ -197,21 +206,24 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
                     )
                 if fault:
                     skipped[fault.split(":")[0]] += 1
-            good = np.flatnonzero([not fault for fault in faults])
+            right = np.array([not fault for fault in faults])
+            taken = right & (rated >= least) & (rated <= (np.inf if greatest is None else greatest))
+            outside += int(right.sum() - taken.sum())
+            good = np.flatnonzero(taken)
             hashes = np.concatenate([hashes, mix(key ^ (rows + good).astype(np.uint64))])
             kept, places = np.concatenate([kept, boards[good]]), np.append(places, rows + good)
             ratings = np.append(ratings, rated[good])
             if wanted is not None and len(hashes) > wanted:
-                least = np.argpartition(hashes, wanted - 1)[:wanted]
-                hashes, kept = hashes[least], kept[least]
-                places, ratings = places[least], ratings[least]
+                chosen = np.argpartition(hashes, wanted - 1)[:wanted]
+                hashes, kept = hashes[chosen], kept[chosen]
+                places, ratings = places[chosen], ratings[chosen]
             rows += len(faults)
             good_rows += len(good)
             progress.advance(len(faults))
     if good_rows < (wanted or 1):
-        raise UserError(
-            f"{path}: holds {good_rows} puzzles, but {wanted or 'at least 1'} were asked for"
-        )
+        of_rating = f" of a rating in {kind.min_difficulty}" if kind.min_difficulty else ""
+        asked = wanted or "at least 1"
+        raise UserError(f"{path}: holds {good_rows} puzzles{of_rating}, but {asked} were asked for")
     order = np.argsort(places)
     kept = kept[order]
     told = {
@@ -220,6 +232,8 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
         "rows": rows,
         "skipped_rows": dict(sorted(skipped.items())),
     }
+    if kind.min_difficulty is not None:
+        told["outside_min_difficulty"] = outside
     return Split(
         kept[:, : task.cells],
         kept[:, task.cells :],

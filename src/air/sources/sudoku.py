@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from air.sources.config import Count, Csv, Generated, HuggingFace, Source
+from air.sources.config import Count, Csv, Generated, HuggingFace, Ratings, Source, checked_range
 from air.sources.generate import Chunk, Search
 from air.tasks.sudoku import BLANK, Sudoku
 
@@ -79,7 +79,7 @@ class SudokuGenerated(_Kind, Generated):
     clues: Count | Literal["minimal"] = Field(
         description="given cells per puzzle; minimal: none can be spared"
     )
-    rating: Annotated[list[int | None], Field(min_length=2, max_length=2)] = Field(
+    rating: Ratings = Field(
         [0, None], description="least and greatest number of the solver's dead ends; null: no limit"
     )
 
@@ -88,15 +88,7 @@ class SudokuGenerated(_Kind, Generated):
         cells = (self.box[0] * self.box[1]) ** 2
         if self.clues != "minimal" and self.clues >= cells:
             raise ValueError(f"clues must be below the board's {cells} cells")
-        least, greatest = self.rating
-        if (
-            least is None
-            or not 0 <= least < 2**31
-            or (greatest is not None and not least <= greatest < 2**31)
-        ):
-            raise ValueError(
-                f"rating {self.rating} is not allowed: least and greatest, such as [15, null]"
-            )
+        checked_range("rating", self.rating)
         return self
 
     def search(self) -> Search:
@@ -105,7 +97,7 @@ class SudokuGenerated(_Kind, Generated):
         task = self.task()
         unit = _units(task)
         clues = 0 if self.clues == "minimal" else self.clues
-        least, greatest = self.rating[0] or 0, self.rating[1]
+        least, greatest = checked_range("rating", self.rating)
         at_most = np.iinfo(np.int64).max if greatest is None else greatest
 
         def attempts(first: int, number: int) -> Chunk:
