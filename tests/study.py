@@ -40,7 +40,7 @@ def make_up(folder: Path, params: Params) -> None:
         train, test, told = make(section.data.model_copy(update={"train": 20, "test": 4}))
         train.save(folder / paths.data(task, "train"), "train")
         test.save(folder / paths.data(task, "test"), "test")
-        write_json(folder / paths.statistics(task), told)
+        write_json(folder / paths.statistics(task), told.content())
         model = AIR(
             ModelConfig(
                 layers=section.model.layers,
@@ -68,18 +68,18 @@ def make_up(folder: Path, params: Params) -> None:
                     "exact_accuracy": shares[-1],
                     "exact_accuracy_by_segment": [float(share) for share in shares],
                 }
-                write_json(run / "evaluation.json", {**evaluation, **told_here})
+                write_json(run / "evaluation.json", {**evaluation.content(), **told_here})
                 (run / "training.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
         for probe, measures, name, kept in (
-            ("rollout", rolled.measures, "rollout.npz", rolled.boards),
+            ("rollout", rolled.measures, "rollout.npz", rolled.boards.content()),
             ("freeze", frozen, "", {}),
-            ("attention", looked.measures, "attention.npz", looked.maps),
+            ("attention", looked.measures, "attention.npz", looked.maps.content()),
         ):
             chosen = getattr(section.probes, probe)
             for variant in chosen.variants:
                 for seed in chosen.seeds:
                     run = folder / paths.run(task, variant, seed)
-                    write_json(run / f"{probe}.json", measures)
+                    write_json(run / f"{probe}.json", measures.content())
                     if name:
                         write_arrays(run / name, kept)
 

@@ -23,12 +23,13 @@ PACKAGE = ROOT / "src" / "air"
 BASE = {"files", "progress", "writing"}  # what every package may use
 ALLOWED = {
     "tasks": {"tasks"},
-    "sources": {"sources", "tasks"},
+    "results": {"results"},
+    "sources": {"sources", "tasks", "results"},
     "model": {"model"},
     "training": {"training", "model", "tasks"},
-    "evaluation": {"evaluation", "model", "tasks"},
-    "probes": {"probes", "model", "tasks"},
-    "reporting": {"reporting", "paths", "load"},
+    "evaluation": {"evaluation", "model", "tasks", "results"},
+    "probes": {"probes", "model", "tasks", "results"},
+    "reporting": {"reporting", "results", "paths", "load"},
 }
 STAGES = [path.stem for path in (PACKAGE / "stages").glob("*.py")]
 STAGES = [name for name in STAGES if name not in ("__init__", "code", "inputs")]

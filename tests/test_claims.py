@@ -1,65 +1,19 @@
 """Verdicts follow their rules, on results made up by hand."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from air.model.variants import Variant
 from air.reporting import claims
-from air.reporting.study import Study
-from tests.conftest import ROOT, TITLES
-
-
-class MadeUp(Study):
-    """A study whose accuracies and probes are given, not read."""
-
-    def accuracy(self, task: str, variant: str, measure: str = "exact_accuracy") -> np.ndarray:
-        return np.array(self.params[task]["accuracies"].get(variant, []), dtype=float)
-
-    def curves(self, task: str) -> dict[tuple[str, int], pd.DataFrame]:
-        section = self.params[task]
-        curve = pd.DataFrame({"step": range(1, 101), "exact_accuracy": section["curve"]})
-        return {(name, 0): curve for name in section["accuracies"]}
-
-    def solved(self, task: str, run: tuple[str, int]) -> float:
-        return float(self.params[task]["solved"])
-
-    def probe(self, task: str, name: str) -> dict[tuple[str, int], Any]:
-        found: dict[tuple[str, int], Any] = self.params[task]["probes"].get(name, {})
-        return found
-
-
-FLAT = np.full(100, 0.7)
-
-
-def study(
-    accuracies: dict[str, list[float]] | None = None,
-    solved: float = 0.5,
-    curve: np.ndarray = FLAT,
-    **probes: Any,
-) -> Study:
-    accuracies = accuracies or {}
-    section = {
-        "accuracies": accuracies,
-        "curve": curve,
-        "train": {"schedule": "constant", "lr_final": 1.0},
-        "variants": list(accuracies),
-        "probes": probes,
-        "solved": solved,
-    }
-    says = {name: vars(Variant.parse(name)) for name in accuracies}
-
-    def read(name: str) -> Any:
-        return YAML(typ="safe").load((ROOT / "reports" / name).read_text(encoding="utf-8"))
-
-    params = {"sudoku": section, "maze": section}
-    return MadeUp(TITLES, params, says, read("paper.yaml"), read("claims.yaml"))
-
+from air.results.attention import AttentionMeasures, Cells, Contrast, Overall
+from air.results.form import Curve
+from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
+from air.results.rollout import RolloutMeasures, State
+from tests.made_up import study
 
 HIGH, LOW = [0.60, 0.62, 0.61], [0.50, 0.51, 0.52]
+UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -111,15 +65,33 @@ def test_models_that_still_learn_decide_nothing(
     assert (unknown["verdict"], unknown["regime"]) == ("inconclusive", "unknown")
 
 
-def undecided(z_L: list[float], z_H: list[float]) -> dict[str, Any]:
-    return {
-        state: {
-            "undecided_overall": sum(ends) / 2,
-            "undecided_overall_interval": ends,
-            "undecided_moves": 0.0,
-        }
-        for state, ends in (("z_L", z_L), ("z_H", z_H))
-    }
+NO_CURVE = Curve(mean=[], se=[])
+
+
+def rolled(
+    z_L: list[float] = ZERO, z_H: list[float] = ZERO, lead: list[float] = ZERO
+) -> RolloutMeasures:
+    """A rollout with these intervals of undecided shares, and of the lead in margin."""
+
+    def state(ends: list[float]) -> State:
+        curves = ("cell_accuracy", "undecided", "margin", "distance", "exact_by_segment")
+        return State(
+            undecided_overall=abs(sum(ends)) / 2,
+            undecided_overall_interval=ends,
+            undecided_moves=0.0,
+            **dict.fromkeys(curves, NO_CURVE),
+        )
+
+    return RolloutMeasures(
+        puzzles=1,
+        segments=1,
+        updates_per_segment=6,
+        agreement=NO_CURVE,
+        margin_lead=sum(lead) / 2,
+        margin_lead_interval=list(lead),
+        z_L=state(z_L),
+        z_H=state(z_H),
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,25 +104,38 @@ def undecided(z_L: list[float], z_H: list[float]) -> dict[str, Any]:
     ],
 )
 def test_commitment(z_L: list[float], z_H: list[float], verdict: str) -> None:
-    probed = study(rollout={("Lx_H", 0): undecided(z_L, z_H)})
+    probed = study(probes={"rollout": {("Lx_H", 0): rolled(z_L, z_H)}})
     assert claims.commitment(probed, "sudoku")["verdict"] == verdict
-    other = study(rollout={("Lx_Hx", 0): undecided(z_L, z_H)})
+    other = study(probes={"rollout": {("Lx_Hx", 0): rolled(z_L, z_H)}})
     assert claims.commitment(other, "sudoku")["verdict"] == "not run"
 
 
-def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> dict[str, Any]:
-    def states(accuracy: float) -> dict[str, Any]:
-        return {state: {"exact_accuracy": accuracy} for state in ("z_L", "z_H")}
+def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> FreezeMeasures:
+    changes = Changes(mean=0.0, se=0.0, per_transition=[0.0])
 
-    return {
-        "normal": states(normal),
-        "freeze_H": states(after),
-        "freeze_L": states(after),
-        "effects": {
-            "freeze_H": {"state": "z_L", "content_changes": sum(z_L) / 2, "interval": z_L},
-            "freeze_L": {"state": "z_H", "content_changes": sum(z_H) / 2, "interval": z_H},
-        },
-    }
+    def condition(accuracy: float) -> Condition:
+        kinds = dict.fromkeys(("mask_flips", "content_changes", "token_changes"), changes)
+        moved = Moved(exact_accuracy=accuracy, **kinds)
+        return Condition(z_L=moved, z_H=moved)
+
+    def effect(state: Literal["z_L", "z_H"], ends: list[float]) -> Effect:
+        return Effect(
+            state=state,
+            from_segment=0,
+            content_changes=sum(ends) / 2,
+            interval=ends,
+            mask_flips=0.0,
+            mask_flips_interval=ends,
+        )
+
+    return FreezeMeasures(
+        puzzles=1,
+        transitions=1,
+        normal=condition(normal),
+        freeze_H=condition(after),
+        freeze_L=condition(after),
+        effects=Effects(freeze_H=effect("z_L", z_L), freeze_L=effect("z_H", z_H)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,8 +147,8 @@ def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> d
         (frozen([-9, 1], [3, 4], 0.5, 0.0), "inconclusive", "inconclusive"),
     ],
 )
-def test_freezing(measures: dict[str, Any], sudoku: str, maze: str) -> None:
-    probed = study(freeze={("Lx_H", 0): measures})
+def test_freezing(measures: FreezeMeasures, sudoku: str, maze: str) -> None:
+    probed = study(probes={"freeze": {("Lx_H", 0): measures}})
     assert claims.freezing(probed, "sudoku")["verdict"] == sudoku
     assert claims.freezing(probed, "maze")["verdict"] == maze
 
@@ -172,9 +157,11 @@ def test_freezing(measures: dict[str, Any], sudoku: str, maze: str) -> None:
 def test_a_run_that_has_not_learned_decides_nothing(solved: float) -> None:
     probed = study(
         solved=solved,
-        rollout={("Lx_H", 0): undecided([0.1, 0.2], [0.0, 0.0])},
-        freeze={("Lx_H", 0): frozen([8, 9], [3, 4], 0.5, 0.0)},
-        attention={("Lx_H", 0): looked([DOWN, DOWN], [DOWN, UP])},
+        probes={
+            "rollout": {("Lx_H", 0): rolled([0.1, 0.2], [0.0, 0.0])},
+            "freeze": {("Lx_H", 0): frozen([8, 9], [3, 4], 0.5, 0.0)},
+            "attention": {("Lx_H", 0): looked([DOWN, DOWN], [DOWN, UP])},
+        },
     )
     verdicts = claims.judge(probed)
     assert {verdicts[name]["verdict"] for name in ("C2", "C3", "C5")} == {"inconclusive"}
@@ -201,17 +188,19 @@ def test_level_tokens(accuracies: dict[str, list[float]], verdict: str) -> None:
     assert claims.level_tokens(study(accuracies), "sudoku")["verdict"] == verdict
 
 
-def looked(near: Any, violations: Any) -> dict[str, Any]:
-    def entry(intervals: Any) -> dict[str, Any]:
-        return {"mean": [0.0] * len(intervals), "interval": intervals}
+def looked(near: Any, violations: Any, overall: Any = ZERO) -> AttentionMeasures:
+    """Attention with these intervals per layer, and over all layers."""
 
-    return {
-        "control": {"queries": 9, "d_nbr": entry(near), "d_ent": entry(near)},
-        "adjacent": {"d_viol": entry(violations)},
-    }
+    def entry(intervals: Any) -> Contrast:
+        nothing: list[float | None] = [0.0] * len(intervals)
+        parts = dict.fromkeys(("mean", "interval_rows", "positive", "L", "H"), nothing)
+        mean = (overall[0] + overall[1]) / 2
+        every = Overall(mean=mean, interval=list(overall))
+        return Contrast(all_layers=every, interval=intervals, **parts)
 
-
-UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
+    contrasts = {"d_nbr": entry(near), "d_ent": entry(near), "d_viol": entry(violations)}
+    cells = Cells(queries=9, puzzles=1, **contrasts)
+    return AttentionMeasures(puzzles=1, segments=[0], control=cells, adjacent=cells)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +215,7 @@ UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
     ],
 )
 def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
-    probed = study(attention={("Lx_H", 0): looked(near, violations)})
+    probed = study(probes={"attention": {("Lx_H", 0): looked(near, violations)}})
     assert claims.locality(probed, "sudoku")["verdict"] == sudoku
     assert claims.locality(probed, "maze")["verdict"] == maze
 
@@ -245,11 +234,6 @@ def test_operators(minus: list[float], verdict: str) -> None:
     assert found["verdict"] == verdict
 
 
-def seen(low: float, high: float) -> dict[str, Any]:
-    contrast = {"all_layers": {"mean": (low + high) / 2, "interval": [low, high]}}
-    return {"control": {"queries": 9, "d_nbr": contrast, "d_ent": contrast}}
-
-
 @pytest.mark.parametrize(
     ("effects", "verdict"),
     [
@@ -264,11 +248,11 @@ def seen(low: float, high: float) -> dict[str, Any]:
 def test_the_local_update_receives_the_input(
     effects: dict[str, tuple[float, float]], verdict: str
 ) -> None:
-    probed = {(variant, 0): seen(*ends) for variant, ends in effects.items()}
+    probed = {(variant, 0): looked([ZERO], [ZERO], ends) for variant, ends in effects.items()}
     accuracies = {variant: [0.5] for variant in effects}
-    made_up = study(accuracies, attention=probed)
+    made_up = study(accuracies, probes={"attention": probed})
     assert claims.input_sided(made_up, "sudoku")["verdict"] == verdict
-    unlearned = study(accuracies, solved=0.05, attention=probed)
+    unlearned = study(accuracies, solved=0.05, probes={"attention": probed})
     told = claims.input_sided(unlearned, "sudoku")["verdict"]
     assert told == ("not run" if verdict == "not run" else "inconclusive")
 
@@ -278,11 +262,8 @@ def test_the_local_update_receives_the_input(
 )
 def test_z_H_is_surer(symmetric: tuple[float, float], verdict: str) -> None:
     leads = {"Lx_H": (0.05, 0.08), "L_Hx": (0.03, 0.04), "Lx_Hx": symmetric}
-    probed = {
-        (variant, 0): {"margin_lead": sum(ends) / 2, "margin_lead_interval": list(ends)}
-        for variant, ends in leads.items()
-    }
-    made_up = study({variant: [0.5] for variant in leads}, rollout=probed)
+    probed = {(variant, 0): rolled(lead=list(ends)) for variant, ends in leads.items()}
+    made_up = study({variant: [0.5] for variant in leads}, probes={"rollout": probed})
     assert claims.surer(made_up, "maze")["verdict"] == verdict
 
 

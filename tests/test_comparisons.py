@@ -16,9 +16,11 @@ from air.reporting.comparisons import (
     regime,
     runs_to_decide,
 )
+from air.reporting.forms import Train
+from tests.made_up import checked
 
-CONSTANT = {"schedule": "constant", "lr_final": 1.0}
-ANNEALED = {"schedule": "cosine", "lr_final": 0.0}
+CONSTANT = checked([]).params.task("sudoku").train
+ANNEALED = CONSTANT.model_copy(update={"schedule": "cosine", "lr_final": 0.0})
 shares = st.lists(st.integers(0, 1000), min_size=3, max_size=9, unique=True).map(
     lambda values: np.array(values) / 1000
 )
@@ -107,7 +109,7 @@ def test_progress_by_hand() -> None:
         (np.r_[np.full(60, 0.5), np.full(40, np.nan)], CONSTANT, "unknown"),
     ],
 )
-def test_regime_of_one_run(values: np.ndarray, train: dict[str, object], wanted: str) -> None:
+def test_regime_of_one_run(values: np.ndarray, train: Train, wanted: str) -> None:
     assert regime([curve(values)], train)["regime"] == wanted
 
 

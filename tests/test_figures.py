@@ -15,17 +15,8 @@ from air.model.variants import Variant
 from air.reporting import figures, tables
 from air.reporting.captions import CAPTIONS
 from air.reporting.shown import Shown
-from air.reporting.study import Study
 from air.tasks.task import Puzzles
-from tests.conftest import TITLES
-
-
-class Probed(Study):
-    """A study whose probes are given, not read."""
-
-    def probe(self, task: str, name: str) -> dict[tuple[str, int], Any]:
-        found: dict[tuple[str, int], Any] = self.params[name]
-        return found
+from tests.made_up import study
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +60,7 @@ def test_nothing_is_cut_off(
 
     monkeypatch.setattr(figures, "as_figure", keep)
     chosen = {name: dict(list(found.items())[:runs]) for name, found in measured.items()}
-    draw(Probed(TITLES, chosen, {}, {}, {}), "sudoku")
+    draw(study(probes=chosen), "sudoku")
     points = 0
     for axis in drawn[0].axes:
         low, high = axis.get_ylim()
@@ -85,14 +76,13 @@ def test_nothing_is_cut_off(
 
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_without_results_there_is_a_sentence(draw: Any) -> None:
-    nothing: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
-    assert 'class="missing"' in draw(Probed(TITLES, nothing, {}, {}, {}), "maze").html
+    assert 'class="missing"' in draw(study(), "maze").html
 
 
 def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    study = Probed(TITLES, {}, {}, {}, {})
-    assert 'class="missing"' in tables.cost(study).html
+    made_up = study()
+    assert 'class="missing"' in tables.cost(made_up).html
     times = {"train/maze/Lx_H/seed0": 60, "train/maze/hrm/seed1": 120, "claims": 2}
     for name, seconds in times.items():
         path = tmp_path / "logs/benchmark" / f"{name}.tsv"
@@ -101,7 +91,7 @@ def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     mark = tmp_path / "logs/train/maze/hrm/seed1.restored"
     mark.parent.mkdir(parents=True)
     mark.touch()
-    html = tables.cost(study).html
+    html = tables.cost(made_up).html
     rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
     assert rows[0] == ["train", "Maze", "1", "1", "60.0 s", "60.0 s", "2.00 GiB"]
     assert rows[1] == ["claims", "", "1", "0", "2.0 s", "2.0 s", "2.00 GiB"]

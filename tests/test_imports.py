@@ -74,7 +74,8 @@ def test_sudokus_are_imported(tmp_path: Path, sudoku_rows: Rows) -> None:
         source="csv", box=[3, 3], train=12, test=None,
         train_path=str(paths[0]), test_path=str(paths[1]),
     )  # fmt: skip
-    train, test, statistics = make(config)
+    train, test, found = make(config)
+    statistics = found.content()
     assert (len(train), len(test)) == (12, 30)
     assert rows_of(test)[4][1:3] == sudoku_rows[4][1:3]
     drawn = {row[1] for row in rows_of(train)}
@@ -95,7 +96,8 @@ def test_mazes_are_imported(tmp_path: Path, maze_rows: Rows) -> None:
     config = MazeCsv(
         source="csv", size=8, train=30, test=10, train_path=str(path), test_path=str(path)
     )
-    train, _, statistics = make(config)
+    train, _, found = make(config)
+    statistics = found.content()
     assert [row[1:3] for row in rows_of(train)] == [row[1:3] for row in maze_rows]
     assert statistics["splits"]["train"]["traits"]["path cells"]["min"] >= 9
 
@@ -114,7 +116,7 @@ def test_leaks_are_seen_through_symmetry(tmp_path: Path, sudoku_rows: Rows) -> N
         train_path=str(write(tmp_path / "a.csv", sudoku_rows[:20])),
         test_path=str(write(tmp_path / "b.csv", moved)),
     )  # fmt: skip
-    assert make(config)[2]["test_puzzles_in_train_up_to_symmetry"] == 7
+    assert make(config)[2].test_puzzles_in_train_up_to_symmetry == 7
 
 
 def put(row: list[str], column: int, place: int, symbol: str) -> list[str]:
@@ -187,7 +189,7 @@ def test_a_bad_row_is_named_or_skipped(
     assert message in DOCS
     split = read_csv(task, path, None, seed=0, skip=True)
     assert len(split.inputs) == len(good) - 1
-    assert sum(split.told["skipped_rows"].values()) == 1
+    assert sum(split.told.skipped_rows.values()) == 1
 
 
 def test_a_detour_is_no_shortest_path(tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ def test_files_as_people_have_them(
     assert np.array_equal(split.inputs, expected.inputs)
     assert np.array_equal(split.labels, expected.labels)
     assert split.ratings is None
-    assert split.told["sha256"] == hashlib.sha256(content).hexdigest()
+    assert split.told.sha256 == hashlib.sha256(content).hexdigest()
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if FORMS[form] in line] == said[:1]
     assert said[0].startswith(f"data sudoku: {name}: ")
@@ -331,7 +333,7 @@ def test_a_question_without_one_solution_is_named_or_skipped(
         read_csv(SUDOKUS, path, None, 0, False)
     assert message in DOCS
     split = read_csv(SUDOKUS, path, None, 0, True)
-    assert (len(split.inputs), split.told["skipped_rows"]) == (29, {message: 1})
+    assert (len(split.inputs), split.told.skipped_rows) == (29, {message: 1})
 
 
 def test_a_header_that_is_not_known_is_shown_with_those_that_are(tmp_path: Path) -> None:
@@ -354,8 +356,8 @@ def test_ratings_of_one_file_only_are_left_out(tmp_path: Path, sudoku_rows: Rows
         source="csv", box=[3, 3], train=12, test=None, test_path=str(tmp_path / name),
         train_path=str(write(tmp_path / "rated.csv", sudoku_rows)),
     )  # fmt: skip
-    splits = make(config)[2]["splits"]
-    assert splits["train"]["traits"].keys() == splits["test"]["traits"].keys() == {"clues"}
+    splits = make(config)[2].splits
+    assert splits.train.traits.keys() == splits.test.traits.keys() == {"clues"}
 
 
 def rated(path: Path, value: Any, **others: Any) -> SudokuCsv:
@@ -386,11 +388,12 @@ def test_puzzles_are_chosen_by_their_rating(
         row[1] for row in sudoku_rows[least : greatest + 1]
     ]
     assert rows_of(train)[0][1] in {row[1] for row in sudoku_rows[least : greatest + 1]}
-    trait = told["splits"]["test"]["traits"]["rating"]
-    assert (trait["min"], trait["max"]) == (least, greatest)
+    trait = told.splits.test.traits["rating"]
+    assert (trait.min, trait.max) == (least, greatest)
+    assert told.files
     for split in ("train", "test"):
-        assert told["files"][split]["rows"] == 30
-        assert told["files"][split]["outside_min_difficulty"] == 30 - number
+        assert told.files.of(split).rows == 30
+        assert told.files.of(split).outside_min_difficulty == 30 - number
     with pytest.raises(UserError, match=rf"holds {number} puzzles of a rating in \[{least}, "):
         make(rated(path, value, train=number + 1))
 
@@ -502,7 +505,7 @@ config = SudokuHuggingFace(source="huggingface", box=[3, 3], train=10, test=None
 time.sleep = lambda seconds: None  # what is tried again is tried at once
 try:
     train, test, told = make(config)
-    print(len(train), len(test), told["revision"])
+    print(len(train), len(test), told.revision)
 except UserError as error:
     print("refused:", error)
 """

@@ -53,17 +53,16 @@ def test_measures_do_not_depend_on_the_batch(
     model = model_for(puzzles, small_model)
     one, many = (
         (
-            rollout(model, puzzles, memory, boards=5, depth=5),
+            (shown := rollout(model, puzzles, memory, boards=5, depth=5)).boards.z_H,
+            shown.measures,
             freeze(model, puzzles, memory, later=[1]),
             attention(model, puzzles, [0, 2], memory).measures,
         )
         for memory in (1e-9, 1.0)  # one puzzle at a time, or all at once
     )
-    assert np.array_equal(one[0].boards["z_H"], many[0].boards["z_H"])
-    for ours, theirs in zip(one, many, strict=True):
-        a = ours.measures if hasattr(ours, "measures") else ours
-        b = theirs.measures if hasattr(theirs, "measures") else theirs
-        compare(a, b)
+    assert np.array_equal(one[0], many[0])
+    for ours, theirs in zip(one[1:], many[1:], strict=True):
+        compare(ours.content(), theirs.content())
 
 
 def compare(ours: Any, theirs: Any) -> None:
@@ -89,12 +88,12 @@ def test_every_variant_can_be_probed(
     puzzles = sudokus[1].first(4)
     model = model_for(puzzles, small_model, variant)
     shown = rollout(model, puzzles, boards=2)
-    assert shown.boards["z_L"].shape == (2, 18, 16)
+    assert shown.boards.z_L.shape == (2, 18, 16)
     frozen = freeze(model, puzzles)
-    assert frozen["freeze_H"]["z_H"]["token_changes"]["mean"] == 0
-    assert frozen["freeze_L"]["z_L"]["token_changes"]["mean"] == 0
+    assert frozen.freeze_H.z_H.token_changes.mean == 0
+    assert frozen.freeze_L.z_L.token_changes.mean == 0
     looked = attention(model, puzzles, [0, 1]).measures
-    queries = looked["control"]["queries"] + looked["adjacent"]["queries"]
+    queries = looked.control.queries + looked.adjacent.queries
     assert queries == 2 * (puzzles.inputs == 1).sum()
 
 
@@ -104,12 +103,14 @@ def test_curves_and_boards_agree(
     puzzles = sudokus[1]
     shown = rollout(model_for(puzzles, small_model), puzzles, boards=len(puzzles))
     for state in ("z_L", "z_H"):
-        boards = shown.boards[state]
+        boards = getattr(shown.boards, state)
         accuracy = (boards == puzzles.labels[:, None]).mean(axis=2)
-        expected = mean_se(accuracy)
-        compare(shown.measures[state]["cell_accuracy"], expected)
+        found = shown.measures.state(state)
+        mean, se = mean_se(accuracy)
+        assert found.cell_accuracy.mean == pytest.approx(mean, rel=1e-5)
+        assert found.cell_accuracy.se == pytest.approx(se, rel=1e-5)
         undecided = (boards == 1).mean(axis=(0, 2))
-        assert shown.measures[state]["undecided"]["mean"] == pytest.approx(undecided, abs=1e-5)
+        assert found.undecided.mean == pytest.approx(undecided, abs=1e-5)
 
 
 def test_freezing_later_changes_nothing_before(
@@ -118,7 +119,7 @@ def test_freezing_later_changes_nothing_before(
     """Up to segment k all is as it was; from there on the frozen state stands still."""
     puzzles = sudokus[1]
     model = model_for(puzzles, small_model)
-    measures = freeze(model, puzzles, later=[2])
+    measures = freeze(model, puzzles, later=[2]).content()
     updates = small_model.updates_per_segment
     for level, state, other in (("H", "z_H", "z_L"), ("L", "z_L", "z_H")):
         frozen = measures[f"freeze_{level}_from_2"]
@@ -142,7 +143,7 @@ def test_margins_distances_and_depth_by_hand(
 ) -> None:
     puzzles = sudokus[1].first(3)
     model = model_for(puzzles, small_model)
-    measures = rollout(model, puzzles, depth=5).measures
+    measures = rollout(model, puzzles, depth=5).measures.content()
     query = torch.from_numpy(puzzles.inputs == 1)
     with torch.no_grad():
         x = model.embed(torch.from_numpy(puzzles.inputs.astype(np.int64)))
@@ -176,8 +177,8 @@ def test_a_puzzle_without_query_cells_is_left_out_of_margins(
     inputs = puzzles.inputs.copy()
     inputs[4] = puzzles.labels[4]  # nothing left to fill in
     solved = Puzzles(puzzles.task, inputs, puzzles.labels, 0)
-    measures = rollout(model, solved).measures
-    fewer = rollout(model, puzzles.first(4)).measures
+    measures = rollout(model, solved).measures.content()
+    fewer = rollout(model, puzzles.first(4)).measures.content()
     assert measures["margin_lead"] == pytest.approx(fewer["margin_lead"], rel=1e-4)
     compare(measures["z_H"]["margin"], fewer["z_H"]["margin"])
 
@@ -191,9 +192,10 @@ def test_other_updates_can_be_looked_at(
     first = attention(model, puzzles, [1]).measures
     updates = Update("L", 1, 1), Update("H", 0, 0)
     later = attention(model, puzzles, [1], updates=updates).measures
-    assert later["control"]["queries"] == first["control"]["queries"]  # the same board
-    assert later["adjacent"]["d_nbr"]["H"] == first["adjacent"]["d_nbr"]["H"]
-    assert later["adjacent"]["d_nbr"]["L"] != first["adjacent"]["d_nbr"]["L"]
+    assert later.control.queries == first.control.queries  # the same board
+    ours, theirs = (found.adjacent.contrasts["d_nbr"] for found in (later, first))
+    assert ours.H == theirs.H
+    assert ours.L != theirs.L
 
 
 def test_the_documented_example_runs(
@@ -210,7 +212,7 @@ def test_the_documented_example_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(example, names)
-    assert names["found"].boards["z_H"].shape[2] == 16
+    assert names["found"].boards.z_H.shape[2] == 16
 
 
 def test_the_interval_covers_the_mean() -> None:
@@ -233,18 +235,18 @@ def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
     puzzles = request.getfixturevalue(name)[1].first(5)
     model, task = model_for(puzzles, small_model), puzzles.task
     maps = attention(model, puzzles, [0, 2], memory_gib=1e-9, maps=3).maps
-    assert maps["attention"].shape == (3, 2, 2, small_model.layers, task.cells)
-    assert np.allclose(maps["attention"].sum(axis=-1), 1, atol=1e-5)
-    assert task.query_cells(maps["inputs"], maps["labels"])[np.arange(3), maps["asked"]].all()
-    inputs, labels = (torch.from_numpy(maps[key]).long() for key in ("inputs", "labels"))
+    assert maps.attention.shape == (3, 2, 2, small_model.layers, task.cells)
+    assert np.allclose(maps.attention.sum(axis=-1), 1, atol=1e-5)
+    assert task.query_cells(maps.inputs, maps.labels)[np.arange(3), maps.asked].all()
+    inputs, labels = (torch.from_numpy(cells).long() for cells in (maps.inputs, maps.labels))
     for place, capture in enumerate(captured(model, task, inputs, labels, [0, 2])):
-        mass = (maps["attention"][:, place] * maps["near"][:, None, None]).sum(axis=-1)
-        for puzzle, asked in enumerate(maps["asked"]):
+        mass = (maps.attention[:, place] * maps.near[:, None, None]).sum(axis=-1)
+        for puzzle, asked in enumerate(maps.asked):
             expected = capture.measures[:, :, 0, puzzle, asked]
             assert np.allclose(mass[puzzle], expected, atol=1e-5)
-        assert np.array_equal(capture.board, maps["board"][:, place])
-        told = task.violations(maps["board"][:, place], maps["labels"])
-        assert np.array_equal(told, maps["violations"][:, place])
+        assert np.array_equal(capture.board, maps.board[:, place])
+        told = task.violations(maps.board[:, place], maps.labels)
+        assert np.array_equal(told, maps.violations[:, place])
 
 
 def test_kept_violations_are_those_of_the_kept_boards(
@@ -253,6 +255,6 @@ def test_kept_violations_are_those_of_the_kept_boards(
     puzzles = sudokus[1].first(6)
     boards = rollout(model_for(puzzles, small_model), puzzles, 1e-9, boards=4).boards
     for level in "LH":
-        for shown, told in zip(boards[f"z_{level}"], boards[f"violations_{level}"], strict=True):
+        for shown, told in zip(*boards.of(level), strict=True):
             labels = np.zeros_like(shown)  # a Sudoku's conflicts do not depend on the answer
             assert np.array_equal(puzzles.task.violations(shown, labels), told)

@@ -95,7 +95,7 @@ def test_generated_sudokus_have_one_solution(box: list[int], clues: int, count: 
         for board in puzzles.inputs:
             digits = [max(int(token) - 1, 0) for token in board]
             assert count_solutions(digits, *box) == 1
-    assert statistics["splits"]["train"]["puzzles"] == count
+    assert statistics.splits.train.puzzles == count
 
 
 def test_extreme_sudokus_are_minimal_and_rated() -> None:
@@ -109,8 +109,8 @@ def test_extreme_sudokus_are_minimal_and_rated() -> None:
         for clue in np.flatnonzero(digits):
             spared = [0 if cell == clue else digit for cell, digit in enumerate(digits)]
             assert count_solutions(spared, 3, 3) > 1
-    for split in statistics["splits"].values():
-        assert 15 <= split["traits"]["rating"]["min"] <= split["traits"]["rating"]["max"] <= 40
+    for _, split in statistics.splits:
+        assert 15 <= split.traits["rating"].min <= split.traits["rating"].max <= 40
 
 
 def test_threads_change_nothing() -> None:

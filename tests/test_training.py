@@ -132,7 +132,7 @@ def test_compiling_changes_nothing_but_rounding(
     model, compiled_rows = train(run, train_set, CPU, tmp_path / "compiled", compiled=True)
     assert compiled_rows[0]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4)
     accuracies = [
-        evaluate(model, test_set, 10, CPU, compiled=compiled)["cell_accuracy"]
+        evaluate(model, test_set, 10, CPU, compiled=compiled).cell_accuracy
         for compiled in (False, True)
     ]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.02)
@@ -208,9 +208,9 @@ def test_a_model_learns(
     assert lines[0].split(",") == list(COLUMNS)
     assert [line.split(",")[0] for line in lines[1:]] == [str(s) for s in range(10, 81, 10)]
     measures = evaluate(model, sudokus[1], 8, CPU)
-    assert len(measures["exact_accuracy_by_segment"]) == small_model.max_segments
-    assert measures["exact_accuracy"] == measures["exact_accuracy_by_segment"][-1]
-    assert 0.3 < measures["cell_accuracy"] <= 1
+    assert len(measures.exact_accuracy_by_segment) == small_model.max_segments
+    assert measures.exact_accuracy == measures.exact_accuracy_by_segment[-1]
+    assert 0.3 < measures.cell_accuracy <= 1
     assert measures == evaluate(model, sudokus[1], 20, CPU)  # whatever the batch
 
 
@@ -354,7 +354,7 @@ def test_validation_groups_are_held_out(
     run = small_run(small_model, validation=10)
     model, rows = train(run, train_set, CPU, tmp_path / "a")
     assert len(format_rows(rows).splitlines()[1].split(",")) == len(COLUMNS)
-    expected = evaluate(model, train_set.slice(30, 40), 10, CPU)["exact_accuracy"]
+    expected = evaluate(model, train_set.slice(30, 40), 10, CPU).exact_accuracy
     assert rows[-1]["validation_accuracy"] == expected
     # the rest is all that training knows of: other held-out puzzles change nothing
     fewer, _ = train(small_run(small_model), train_set.first(30), CPU, tmp_path / "b")
@@ -374,10 +374,10 @@ def test_a_rollout_may_go_further(
     model = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=1)
     usual = evaluate(model, sudokus[1], 7, CPU)
     deep = evaluate(model, sudokus[1], 20, CPU, segments=9)
-    assert len(deep["exact_accuracy_by_segment"]) == 9
-    assert deep["exact_accuracy_by_segment"][:3] == usual["exact_accuracy_by_segment"]
-    assert (deep["exact_accuracy"], deep["cell_accuracy"]) == (
-        usual["exact_accuracy"], usual["cell_accuracy"],
+    assert len(deep.exact_accuracy_by_segment) == 9
+    assert deep.exact_accuracy_by_segment[:3] == usual.exact_accuracy_by_segment
+    assert (deep.exact_accuracy, deep.cell_accuracy) == (
+        usual.exact_accuracy, usual.cell_accuracy,
     )  # fmt: skip
 
 

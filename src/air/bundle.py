@@ -51,7 +51,7 @@ def write(target: Path) -> int:
     stages = _stages()
     files = list(contents(study))
     crate = ROCrate()
-    crate.name = f"AIR, reproduced: the {study.params['preset']} study"
+    crate.name = f"AIR, reproduced: the {study.params.preset} study"
     crate.description = (
         "Data, models, measurements and report of a reproduction of 'One Model, Two Roles: "
         "Emergent Specialization in a Shared Recurrent Transformer' (arXiv 2605.17811)."

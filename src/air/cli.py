@@ -297,7 +297,7 @@ def publish() -> None:
     from air.reporting.study import Study
 
     study = Study.load()
-    target = paths.PUBLISHED / study.params["preset"]
+    target = paths.PUBLISHED / study.params.preset
     copy(study, target)
     print(f"{target} written")
 
@@ -319,7 +319,7 @@ def bundle(
             print(line)
         print(f"{check}: {count} files, {len(faults) or 'nothing'} wrong")
         sys.exit(1 if faults else 0)
-    target = output or Path(f"air-{Study.load().params['preset']}.zip")
+    target = output or Path(f"air-{Study.load().params.preset}.zip")
     count = bundling.write(target)
     print(f"{target} written: {count} files, {target.stat().st_size / 1e6:.1f} MB")
 

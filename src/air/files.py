@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
 AGAIN = "delete it and run again"
 STAGE = "run the stage that makes it"
 MOST_BYTES = 2**30  # of the arrays of one .npz file, unpacked
@@ -87,14 +88,15 @@ def there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def checked(form: Any, content: Any, path: Path, mend: str = AGAIN) -> Any:
-    """``content`` of ``path``, which must have the form of a type that pydantic knows.
+def checked(form: type[T], content: Any, path: Path, mend: str = AGAIN) -> T:
+    """``content`` of ``path`` as an object of a type that pydantic knows, whose form it must have.
 
     Raises:
         UserError: names the first key that is wrong, and what would be right.
     """
     try:
-        return _adapter(form).validate_python(content)
+        found: T = _adapter(cast(Any, form)).validate_python(content)
+        return found
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
@@ -122,17 +124,15 @@ def short(value: Any) -> str:
         return "so long a number"
 
 
-def read_json(path: Path, form: Any = None) -> Any:
-    """The content of a JSON file, held against ``form`` (see :func:`checked`) if there is one.
+def read_json(path: Path, form: type[T]) -> T:
+    """The content of a JSON file as an object of type ``form`` (see :func:`checked`).
 
     Raises:
         UserError: the file is missing, no JSON, or of another form.
     """
     with reading(path, "a JSON file", ValueError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    if form is not None:
-        checked(form, content, path)
-    return content
+    return checked(form, content, path)
 
 
 def _no_number(name: str) -> None:

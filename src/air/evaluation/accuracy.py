@@ -1,13 +1,12 @@
 """Accuracy on test puzzles: all segments for every puzzle, the boards read from z_H."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from air.model.boards import tensors
 from air.model.network import AIR
 from air.progress import Progress
+from air.results.evaluation import Evaluation
 from air.tasks.task import Puzzles
 
 
@@ -21,13 +20,11 @@ def evaluate(
     segments: int | None = None,
     compiled: bool = False,
     silent: bool = False,
-) -> dict[str, Any]:
-    """The contents of ``evaluation.json``; accuracies are fractions.
+) -> Evaluation:
+    """The contents of ``evaluation.json``.
 
-    ``exact_accuracy`` is the share of boards right in every cell after the model's last segment
-    (``max_segments``), ``cell_accuracy`` the share of cells, ``exact_accuracy_by_segment`` the
-    share of boards after segments 1..``segments`` (no fewer than ``max_segments``);
-    ``parameters`` how many numbers the model has learned.
+    Accuracy is counted after segments 1..``segments`` (no fewer than the model's ``max_segments``,
+    after which ``exact_accuracy`` and ``cell_accuracy`` are taken).
     """
     model = model.eval().to(device)
     if compiled:
@@ -55,10 +52,10 @@ def evaluate(
                     right_cells += right.sum()
             progress.advance(count)
     shares = (exact.cpu().numpy() / len(puzzles)).round(6).tolist()
-    return {
-        "exact_accuracy": shares[usual - 1],
-        "cell_accuracy": round(int(right_cells) / (len(puzzles) * puzzles.task.cells), 6),
-        "exact_accuracy_by_segment": shares,
-        "puzzles": len(puzzles),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
+    return Evaluation(
+        exact_accuracy=shares[usual - 1],
+        cell_accuracy=round(int(right_cells) / (len(puzzles) * puzzles.task.cells), 6),
+        exact_accuracy_by_segment=shares,
+        puzzles=len(puzzles),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )

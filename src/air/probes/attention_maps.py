@@ -13,7 +13,6 @@ Of the first puzzles, one query cell's attention on every cell is kept to be loo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from air.model.network import AIR, Observer, Update
 from air.probes import OutOfRange
 from air.probes.decoding import CPU, in_batches, within
 from air.probes.statistics import bootstrap, rounded
+from air.results.attention import AttentionMeasures, Cells, Contrast, Maps, Overall
 from air.tasks.task import Puzzles, Task
 
 FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choice
@@ -32,17 +32,10 @@ CLASSES = ("control", "adjacent")
 
 @dataclass
 class Contrasts:
-    """``measures`` is attention.json; ``maps`` is attention.npz.
+    """``measures`` is attention.json; ``maps`` is attention.npz."""
 
-    ``maps`` holds, for the first N puzzles and every segment looked at: ``inputs``, ``labels``
-    [N, S]; ``asked`` [N], the query cell; ``near`` (bool [N, S]), its neighbourhood; its row of
-    ``attention`` (float32 [N, segments, 2 (L, H), layers, S]), mean over heads; ``board`` and
-    ``violations`` [N, segments, S], what z_H shows after the H-update and which cells of that break
-    a rule.
-    """
-
-    measures: dict[str, Any]
-    maps: dict[str, np.ndarray]
+    measures: AttentionMeasures
+    maps: Maps
 
 
 class AttentionCapture(Observer):
@@ -148,6 +141,54 @@ def central_query(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndar
     return np.where(query, away, np.inf).argmin(axis=1)
 
 
+class _Sums:
+    """Per puzzle, class of query cell, layer and contrast, what means and intervals follow from."""
+
+    def __init__(self, task: Task, puzzles: int, layers: int) -> None:
+        self.names = [*(f"d_{name}" for name in task.neighbourhoods), "d_ent", "d_viol"]
+        self.divisors = np.array([n.divisor for n in task.neighbourhoods.values()] + [-1.0, 1.0])
+        # sums of contrast, its square, its sign, the L part, the H part
+        self.sums = np.zeros((5, puzzles, len(CLASSES), layers, len(self.names)))
+        self.rows_of = np.zeros((puzzles, len(CLASSES)), dtype=np.int64)
+
+    def add(self, capture: AttentionCapture, query: np.ndarray, rows: slice) -> None:
+        """One segment of a batch, whose query cells are bool ``[B, S]``."""
+        measures, adjacent = capture.measures, capture.adjacent
+        contrast = (measures[0] - measures[1]) / self.divisors[:, None, None]
+        parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
+        for c, members in enumerate((query & ~adjacent, query & adjacent)):
+            self.rows_of[rows, c] += members.sum(axis=1)
+            for total, part in zip(self.sums, parts, strict=True):
+                total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
+
+    def cells(self, c: int) -> Cells:
+        """The contrasts of class ``c``."""
+        counts, total = self.rows_of[:, c], self.rows_of[:, c].sum()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean, square, positive, part_L, part_H = self.sums[:, :, c].sum(axis=1) / total
+            deviation = np.sqrt(np.maximum(square - mean**2, 0) * total / (total - 1))
+            half_width = 1.96 * deviation / np.sqrt(total)
+        per_puzzle = self.sums[0, :, c]
+        ends = bootstrap(per_puzzle, np.broadcast_to(counts[:, None, None], per_puzzle.shape))
+        over_layers = per_puzzle.mean(axis=1)
+        all_ends = bootstrap(over_layers, np.broadcast_to(counts[:, None], over_layers.shape))
+        contrasts = {
+            name: Contrast(
+                all_layers=Overall(
+                    mean=rounded(mean[:, m].mean()), interval=rounded(all_ends[:, m])
+                ),
+                mean=rounded(mean[:, m]),
+                interval=rounded(ends[:, :, m].T),
+                interval_rows=rounded(half_width[:, m]),
+                positive=rounded(positive[:, m]),
+                L=rounded(part_L[:, m]),
+                H=rounded(part_H[:, m]),
+            )
+            for m, name in enumerate(self.names)
+        }
+        return Cells(queries=int(total), puzzles=int((counts > 0).sum()), **contrasts)
+
+
 def attention(
     model: AIR,
     puzzles: Puzzles,
@@ -163,84 +204,52 @@ def attention(
     ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked,
     ``maps`` of how many puzzles one cell's attention is kept.
 
-    ``interval_rows`` is the paper's half-width, 1.96 sd / sqrt(rows), which takes every (puzzle,
-    segment, cell) as independent; ``interval`` draws whole puzzles again and is what claims use.
-    ``all_layers`` is the mean over layers, with an interval of the second kind.
-    ``L`` and ``H`` are the means of the contrast's parts, ``positive`` the share of rows above 0.
-
     Raises:
         OutOfRange: a ValueError: the model has no such segment or update, or there are no puzzles.
     """
-    if not segments:
-        raise OutOfRange("segments: name at least one")
-    within("segments", segments, 0, model.config.max_segments)
-    if [update.level for update in updates] != ["L", "H"]:
-        raise OutOfRange(f"updates: must be an L-update and an H-update, not {updates}")
-    within("H-cycle of an update", [u.H_cycle for u in updates], 0, model.config.H_cycles)
-    within("L-cycle of an update", [updates[0].L_cycle], 0, model.config.L_cycles)
-    within("L-cycle of an H-update", [updates[1].L_cycle], 0, 1)
+    _check(model, segments, updates)
     model = model.eval().to(device)
     task = puzzles.task
-    divisors = np.array([n.divisor for n in task.neighbourhoods.values()] + [-1.0, 1.0])
-    names = [*(f"d_{name}" for name in task.neighbourhoods), "d_ent", "d_viol"]
-    shape = (len(puzzles), len(CLASSES), model.config.layers, len(names))
-    # per puzzle: sums of contrast, its square, its sign, the L part, the H part
-    sums = np.zeros((5, *shape))
-    rows_of = np.zeros((len(puzzles), len(CLASSES)), dtype=np.int64)
+    found = _Sums(task, len(puzzles), model.config.layers)
     kept: dict[str, list[np.ndarray]] = {"attention": [], "board": [], "violations": []}
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
         query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
         first = slice(max(maps - rows.start, 0))
         seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
         for capture in captured(model, task, inputs, labels, segments, updates):
-            measures, adjacent = capture.measures, capture.adjacent
+            found.add(capture, query, rows)
             seen["attention"].append(np.moveaxis(capture.rows[:, :, first], 2, 0))
             seen["board"].append(capture.board[first])
             seen["violations"].append(capture.violations[first])
-            contrast = (measures[0] - measures[1]) / divisors[:, None, None]
-            parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
-            for c, members in enumerate((query & ~adjacent, query & adjacent)):
-                rows_of[rows, c] += members.sum(axis=1)
-                for total, part in zip(sums, parts, strict=True):
-                    total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
         for name, of_segments in seen.items():
             kept[name].append(np.stack(of_segments, axis=1))
-    result: dict[str, Any] = {"puzzles": len(puzzles), "segments": list(segments)}
-    for c, name in enumerate(CLASSES):
-        counts = rows_of[:, c]
-        total = counts.sum()
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean, square, positive, part_L, part_H = sums[:, :, c].sum(axis=1) / total
-            deviation = np.sqrt(np.maximum(square - mean**2, 0) * total / (total - 1))
-            half_width = 1.96 * deviation / np.sqrt(total)
-        per_puzzle = sums[0, :, c]
-        ends = bootstrap(per_puzzle, np.broadcast_to(counts[:, None, None], per_puzzle.shape))
-        over_layers = per_puzzle.mean(axis=1)
-        all_ends = bootstrap(over_layers, np.broadcast_to(counts[:, None], over_layers.shape))
-        result[name] = {"queries": int(total), "puzzles": int((counts > 0).sum())}
-        for m, measure in enumerate(names):
-            result[name][measure] = {
-                "all_layers": {
-                    "mean": rounded(mean[:, m].mean()),
-                    "interval": rounded(all_ends[:, m]),
-                },
-                "mean": rounded(mean[:, m]),
-                "interval": rounded(ends[:, :, m].T),
-                "interval_rows": rounded(half_width[:, m]),
-                "positive": rounded(positive[:, m]),
-                "L": rounded(part_L[:, m]),
-                "H": rounded(part_H[:, m]),
-            }
     shown = puzzles.first(maps)
     asked = central_query(task, shown.inputs, shown.labels)
     nearest = next(iter(task.neighbourhoods.values()))
     return Contrasts(
-        result,
-        {
-            "inputs": shown.inputs,
-            "labels": shown.labels,
-            "asked": asked,
-            "near": nearest.matrix[asked],
+        AttentionMeasures(
+            puzzles=len(puzzles),
+            segments=list(segments),
+            **{name: found.cells(c) for c, name in enumerate(CLASSES)},
+        ),
+        Maps(
+            inputs=shown.inputs,
+            labels=shown.labels,
+            asked=asked,
+            near=nearest.matrix[asked],
             **{name: np.concatenate(batches) for name, batches in kept.items()},
-        },
+        ),
     )
+
+
+def _check(model: AIR, segments: Sequence[int], updates: tuple[Update, Update]) -> None:
+    """Raise OutOfRange if the model has no such segments or updates."""
+    config = model.config
+    if not segments:
+        raise OutOfRange("segments: name at least one")
+    within("segments", segments, 0, config.max_segments)
+    if [update.level for update in updates] != ["L", "H"]:
+        raise OutOfRange(f"updates: must be an L-update and an H-update, not {updates}")
+    within("H-cycle of an update", [u.H_cycle for u in updates], 0, config.H_cycles)
+    within("L-cycle of an update", [updates[0].L_cycle], 0, config.L_cycles)
+    within("L-cycle of an H-update", [updates[1].L_cycle], 0, 1)

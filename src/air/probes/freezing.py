@@ -1,7 +1,7 @@
 """Freezing (claim C3): what one state does when the other keeps its initial value."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,14 +9,15 @@ from torch import Tensor
 
 from air.model.network import AIR, Level
 from air.probes.decoding import CPU, decoded_rollout, in_batches, within
-from air.probes.statistics import bootstrap, mean_se, rounded
+from air.probes.statistics import interval, mean_se, rounded
+from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
 from air.tasks.task import Puzzles
 
 CONDITIONS: dict[str, Level | None] = {"normal": None, "freeze_H": "H", "freeze_L": "L"}
 KINDS = ("mask_flips", "content_changes", "token_changes")
 
 
-class Changes(NamedTuple):
+class Counted(NamedTuple):
     """Cells that change between consecutive boards, ``[T - 1, B]`` each.
 
     A mask flip enters or leaves the task's mask token; a token change is any change; a content
@@ -28,15 +29,15 @@ class Changes(NamedTuple):
     token_changes: Tensor
 
 
-def count_changes(boards: Tensor, mask_token: int) -> Changes:
+def count_changes(boards: Tensor, mask_token: int) -> Counted:
     """Count changes in decoded boards ``[T, B, S]``."""
     masked = boards == mask_token
     flips = masked[1:] != masked[:-1]
     changes = boards[1:] != boards[:-1]
-    return Changes(*(kind.sum(dim=2) for kind in (flips, changes & ~flips, changes)))
+    return Counted(*(kind.sum(dim=2) for kind in (flips, changes & ~flips, changes)))
 
 
-class Condition(NamedTuple):
+class Frozen(NamedTuple):
     """Which state keeps its value (None: neither), and from which segment on."""
 
     frozen: Level | None
@@ -51,24 +52,21 @@ def freeze(
     device: torch.device = CPU,
     later: Sequence[int] = (),
     label: str = "freeze",
-) -> dict[str, Any]:
+) -> FreezeMeasures:
     """The contents of freeze.json: one rollout per condition and puzzle.
 
     ``normal``, ``freeze_H`` and ``freeze_L`` (from the start), and ``freeze_H_from_k``,
-    ``freeze_L_from_k`` for every segment k of ``later``. Per condition and state: each kind of
-    change, summed over a rollout's transitions, as mean and standard error over puzzles, its mean
-    per transition, and the exact accuracy of the last board. ``effects`` compares the moving state
-    with the normal rollout, puzzle by puzzle and from segment k on: the differences of content
-    changes (``interval``: 95 % over puzzles) and of mask flips (``mask_flips_interval``).
+    ``freeze_L_from_k`` for every segment k of ``later``. ``effects`` compares the moving state with
+    the normal rollout, puzzle by puzzle and from segment k on.
 
     Raises:
         OutOfRange: a ValueError: ``later`` names a segment that is not from 1 to the model's last,
             or there are no puzzles.
     """
     model = model.eval().to(device)
-    conditions = {name: Condition(level, 0) for name, level in CONDITIONS.items()}
+    conditions = {name: Frozen(level, 0) for name, level in CONDITIONS.items()}
     for k in later:
-        conditions |= {f"freeze_{level}_from_{k}": Condition(level, k) for level in ("H", "L")}
+        conditions |= {f"freeze_{level}_from_{k}": Frozen(level, k) for level in ("H", "L")}
     segments, updates = model.config.max_segments, model.config.updates_per_segment
     within("later", later, 1, segments)
     transitions = segments * updates - 1
@@ -83,31 +81,52 @@ def freeze(
                 for k, count in enumerate(counted):
                     changes[c, s, k, rows] = count.T.cpu()
                 exact[c, s, rows] = (boards[-1] == labels).all(dim=1).cpu()
-    measures: dict[str, Any] = {"puzzles": len(puzzles), "transitions": transitions}
-    effects: dict[str, Any] = {}
-    for c, (name, (frozen, begin)) in enumerate(conditions.items()):
-        measures[name] = {}
-        for s, state in enumerate(("z_L", "z_H")):
-            entry: dict[str, Any] = {"exact_accuracy": rounded(exact[c, s].mean())}
-            for k, kind in enumerate(KINDS):
-                entry[kind] = mean_se(changes[c, s, k].sum(axis=-1))
-                entry[kind]["per_transition"] = rounded(changes[c, s, k].mean(axis=0))
-            measures[name][state] = entry
-        if frozen is None:
-            continue
-        s = 0 if frozen == "H" else 1
-        # transition t leads from sub-step t to t + 1; the first that freezing can change
-        first = max(begin * updates - 1, 0)
-        moved = changes[c, s, :, :, first:].sum(axis=-1).astype(np.float64)
-        difference = moved - changes[0, s, :, :, first:].sum(axis=-1)
-        flips, content = (difference[KINDS.index(k)] for k in ("mask_flips", "content_changes"))
-        effects[name] = {
-            "state": ("z_L", "z_H")[s],
-            "from_segment": begin,
-            "content_changes": rounded(content.mean()),
-            "interval": rounded(bootstrap(content, np.ones_like(content))),
-            "mask_flips": rounded(flips.mean()),
-            "mask_flips_interval": rounded(bootstrap(flips, np.ones_like(flips))),
-        }
-    measures["effects"] = effects
-    return measures
+    return FreezeMeasures(
+        puzzles=len(puzzles),
+        transitions=transitions,
+        effects=Effects(
+            **{
+                # transition t leads from sub-step t to t + 1; the first that freezing can change
+                name: _effect(changes[0], changes[c], where, max(where.begin * updates - 1, 0))
+                for c, (name, where) in enumerate(conditions.items())
+                if where.frozen is not None
+            }
+        ),
+        **{
+            name: Condition(
+                z_L=_moved(changes[c, 0], exact[c, 0]), z_H=_moved(changes[c, 1], exact[c, 1])
+            )
+            for c, name in enumerate(conditions)
+        },
+    )
+
+
+def _moved(changes: np.ndarray, exact: np.ndarray) -> Moved:
+    """What a state did: ``changes`` [kinds, N, transitions], its last board right (bool [N])."""
+    kinds = {}
+    for kind, of_kind in zip(KINDS, changes, strict=True):
+        mean, se = mean_se(of_kind.sum(axis=-1))
+        kinds[kind] = Changes(
+            mean=rounded(mean), se=rounded(se), per_transition=rounded(of_kind.mean(axis=0))
+        )
+    return Moved(exact_accuracy=rounded(exact.mean()), **kinds)
+
+
+def _effect(normal: np.ndarray, frozen: np.ndarray, where: Frozen, first: int) -> Effect:
+    """Frozen less normal in the moving state, from transition ``first`` on.
+
+    Args:
+        normal, frozen: changes ``[2 (z_L, z_H), kinds, N, transitions]``.
+    """
+    s = 0 if where.frozen == "H" else 1
+    moved = frozen[s, :, :, first:].sum(axis=-1).astype(np.float64)
+    difference = moved - normal[s, :, :, first:].sum(axis=-1)
+    flips, content = (difference[KINDS.index(k)] for k in ("mask_flips", "content_changes"))
+    return Effect(
+        state="z_L" if s == 0 else "z_H",
+        from_segment=where.begin,
+        content_changes=rounded(content.mean()),
+        interval=interval(content),
+        mask_flips=rounded(flips.mean()),
+        mask_flips_interval=interval(flips),
+    )

@@ -1,7 +1,6 @@
 """Rollouts (claim C2): what z_L and z_H show, sub-step by sub-step."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from air.model.layers import widen
 from air.model.network import AIR, Level
 from air.probes import OutOfRange
 from air.probes.decoding import CPU, BoardRecorder, in_batches
-from air.probes.statistics import bootstrap, mean_se, rounded
+from air.probes.statistics import curve, interval, rounded
+from air.results.rollout import Boards, RolloutMeasures, State
 from air.tasks.task import Puzzles
 
 LEVELS: tuple[Level, ...] = ("L", "H")
@@ -20,15 +20,10 @@ LEVELS: tuple[Level, ...] = ("L", "H")
 
 @dataclass
 class Rollout:
-    """``measures`` is rollout.json; ``boards`` is rollout.npz.
+    """``measures`` is rollout.json; ``boards`` is rollout.npz."""
 
-    ``boards`` holds of the first N puzzles ``inputs``, ``labels`` [N, S]; what the states show
-    after each of T sub-steps, ``z_L``, ``z_H`` (uint8 [N, T, S]); and which cells of that break a
-    rule of the task, ``violations_L``, ``violations_H`` (bool [N, T, S]).
-    """
-
-    measures: dict[str, Any]
-    boards: dict[str, np.ndarray]
+    measures: RolloutMeasures
+    boards: Boards
 
 
 class MarginRecorder(BoardRecorder):
@@ -48,6 +43,24 @@ class MarginRecorder(BoardRecorder):
         self.margins[level].append(self.margins[level][-1])
 
 
+class _PerPuzzle:
+    """What is averaged in the end, per puzzle: by name and state ``[N, places]``."""
+
+    def __init__(self, puzzles: int, segments: int, substeps: int, depth: int) -> None:
+        self.curves = {
+            name: {level: np.empty((puzzles, places)) for level in LEVELS}
+            for name, places in (
+                ("cell_accuracy", substeps),
+                ("undecided", substeps),
+                ("margin", substeps),
+                ("distance", segments - 1),
+                ("exact_by_segment", depth),
+            )
+        }
+        self.moves = {level: np.empty((puzzles, substeps - 1)) for level in LEVELS}
+        self.agreement = np.empty((puzzles, substeps))
+
+
 @torch.inference_mode()
 def rollout(
     model: AIR,
@@ -60,19 +73,9 @@ def rollout(
 ) -> Rollout:
     """Decode both states after each sub-step of a full rollout.
 
-    Means and standard errors over puzzles. Per sub-step and state: ``cell_accuracy``, the share of
-    cells equal to the label; ``undecided``, the share of cells that show the task's undecided
-    token; ``margin``, the lead of the best token over the second in stablemax probability, on query
-    cells. Per sub-step: ``agreement``, the share of cells on which both states show the same token.
-    Per segment and state: ``distance``, ``|z - z before| / |z before|`` over the content, from
-    the second segment on; ``exact_by_segment``, the share of boards right in every cell, up to
-    ``depth`` segments.
-
-    ``undecided_overall`` is the mean of ``undecided`` over sub-steps with a 95 % interval over
-    puzzles; ``undecided_moves`` how many cells of a puzzle enter or leave that token from one
-    sub-step to the next. Both count from the state's first update on: before it, z_H shows what
-    its untrained initial value happens to decode to. ``margin_lead`` is how far z_H's margin is
-    above z_L's, over the sub-steps from z_H's first update on, with its interval over puzzles.
+    Means and standard errors are over puzzles; what is measured says
+    :mod:`air.results.rollout`. The boards of the first ``boards`` puzzles are kept; accuracy per
+    segment goes up to ``depth`` segments, the model's ``max_segments`` at least.
 
     Raises:
         OutOfRange: a ValueError: there are no puzzles, or no board is to be kept.
@@ -82,84 +85,108 @@ def rollout(
     model = model.eval().to(device)
     segments, updates = model.config.max_segments, model.config.updates_per_segment
     depth = max(depth or segments, segments)
-    substeps, task, n = segments * updates, puzzles.task, len(puzzles)
-    curves = {
-        name: {level: np.empty((n, steps)) for level in LEVELS}
-        for name, steps in (
-            ("cell_accuracy", substeps),
-            ("undecided", substeps),
-            ("margin", substeps),
-            ("distance", segments - 1),
-            ("exact_by_segment", depth),
-        )
-    }
-    moves = {level: np.empty((n, substeps - 1)) for level in LEVELS}
-    agreement = np.empty((n, substeps))
+    of = _PerPuzzle(len(puzzles), segments, segments * updates, depth)
     kept: dict[str, list[np.ndarray]] = {
-        "z_L": [],
-        "z_H": [],
-        "violations_L": [],
-        "violations_H": [],
+        name: [] for name in ("z_L", "z_H", "violations_L", "violations_H")
     }
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label):
-        query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
+        query = puzzles.task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
         recorder = MarginRecorder(model, torch.from_numpy(query).to(device))
-        x = model.embed(inputs)
-        z = dict(zip(LEVELS, model.fresh_states(len(inputs)), strict=True))
-        for segment in range(depth):
-            before = {level: state[:, model.lead :] for level, state in z.items()}
-            observer = recorder if segment < segments else None
-            z["L"], z["H"] = model.segment(x, z["L"], z["H"], observer=observer)
-            for level in LEVELS:
-                right = model.decode(z[level]).argmax(dim=-1) == labels
-                curves["exact_by_segment"][level][rows, segment] = right.all(dim=1).cpu()
-                if 0 < segment < segments:
-                    old = widen(before[level]).flatten(1)
-                    step = widen(z[level][:, model.lead :]).flatten(1) - old
-                    moved = step.norm(dim=1) / old.norm(dim=1)
-                    curves["distance"][level][rows, segment - 1] = moved.cpu()
+        _walk(model, inputs, labels, recorder, of, rows, depth)
         shown = {level: torch.stack(recorder.boards[level]) for level in LEVELS}
-        agreement[rows] = _share(shown["L"] == shown["H"])
-        for level, of_state in shown.items():
-            blank = of_state == task.undecided_token
-            curves["cell_accuracy"][level][rows] = (of_state == labels).double().mean(dim=2).T.cpu()
-            curves["undecided"][level][rows] = blank.double().mean(dim=2).T.cpu()
-            curves["margin"][level][rows] = torch.stack(recorder.margins[level]).T.cpu()
-            moves[level][rows] = (blank[1:] != blank[:-1]).sum(dim=2).T.cpu()
-            if rows.start < boards:
+        _count(shown, labels, recorder, of, rows, puzzles.task.undecided_token)
+        if rows.start < boards:
+            for level, of_state in shown.items():
                 first = of_state[:, : boards - rows.start].cpu().numpy()  # [T, B, S]
                 answers = puzzles.labels[rows][: boards - rows.start]
-                wrong = [task.violations(of_substep, answers) for of_substep in first]
+                wrong = [puzzles.task.violations(of_substep, answers) for of_substep in first]
                 kept[f"z_{level}"].append(first.swapaxes(0, 1))
                 kept[f"violations_{level}"].append(np.stack(wrong, axis=1))
-    asked = ~np.isnan(curves["margin"]["H"][:, 0])  # puzzles with query cells
-    curves["margin"] = {level: of_state[asked] for level, of_state in curves["margin"].items()}
-    leads = curves["margin"]["H"] - curves["margin"]["L"]
-    lead = leads[:, model.config.L_cycles :].mean(axis=1)
-    measures: dict[str, Any] = {
-        "puzzles": n,
-        "segments": segments,
-        "updates_per_segment": updates,
-        "agreement": mean_se(agreement),
-        "margin_lead": rounded(lead.mean()),
-        "margin_lead_interval": rounded(bootstrap(lead, np.ones_like(lead))),
-    }
-    for level, first_update in (("L", 0), ("H", model.config.L_cycles)):
-        overall = curves["undecided"][level][:, first_update:].mean(axis=1)
-        measures[f"z_{level}"] = {
-            "undecided_overall": rounded(overall.mean()),
-            "undecided_overall_interval": rounded(bootstrap(overall, np.ones_like(overall))),
-            "undecided_moves": rounded(moves[level][:, first_update:].mean()),
-            **{name: mean_se(curve[level]) for name, curve in curves.items()},
-        }
     first_puzzles = puzzles.first(boards)
     return Rollout(
-        measures,
-        {
+        _measures(of, model),
+        Boards(
             **{name: np.concatenate(batches) for name, batches in kept.items()},
-            "inputs": first_puzzles.inputs,
-            "labels": first_puzzles.labels,
-        },
+            inputs=first_puzzles.inputs,
+            labels=first_puzzles.labels,
+        ),
+    )
+
+
+def _walk(
+    model: AIR,
+    inputs: Tensor,
+    labels: Tensor,
+    recorder: MarginRecorder,
+    of: _PerPuzzle,
+    rows: slice,
+    depth: int,
+) -> None:
+    """Run a batch for ``depth`` segments: accuracy and distance by segment; boards as usual.
+
+    The recorder watches the segments that the model has.
+    """
+    segments = model.config.max_segments
+    x = model.embed(inputs)
+    z = dict(zip(LEVELS, model.fresh_states(len(inputs)), strict=True))
+    for segment in range(depth):
+        before = {level: state[:, model.lead :] for level, state in z.items()}
+        observer = recorder if segment < segments else None
+        z["L"], z["H"] = model.segment(x, z["L"], z["H"], observer=observer)
+        for level in LEVELS:
+            right = model.decode(z[level]).argmax(dim=-1) == labels
+            of.curves["exact_by_segment"][level][rows, segment] = right.all(dim=1).cpu()
+            if 0 < segment < segments:
+                old = widen(before[level]).flatten(1)
+                step = widen(z[level][:, model.lead :]).flatten(1) - old
+                moved = step.norm(dim=1) / old.norm(dim=1)
+                of.curves["distance"][level][rows, segment - 1] = moved.cpu()
+
+
+def _count(
+    shown: dict[Level, Tensor],
+    labels: Tensor,
+    recorder: MarginRecorder,
+    of: _PerPuzzle,
+    rows: slice,
+    undecided_token: int,
+) -> None:
+    """What the boards of a batch (``shown``, [T, B, S] per state) say at each sub-step."""
+    of.agreement[rows] = _share(shown["L"] == shown["H"])
+    for level, boards in shown.items():
+        blank = boards == undecided_token
+        of.curves["cell_accuracy"][level][rows] = (boards == labels).double().mean(dim=2).T.cpu()
+        of.curves["undecided"][level][rows] = blank.double().mean(dim=2).T.cpu()
+        of.curves["margin"][level][rows] = torch.stack(recorder.margins[level]).T.cpu()
+        of.moves[level][rows] = (blank[1:] != blank[:-1]).sum(dim=2).T.cpu()
+
+
+def _measures(of: _PerPuzzle, model: AIR) -> RolloutMeasures:
+    """Means over puzzles."""
+    config = model.config
+    asked = ~np.isnan(of.curves["margin"]["H"][:, 0])  # puzzles with query cells
+    of.curves["margin"] = {level: m[asked] for level, m in of.curves["margin"].items()}
+    leads = of.curves["margin"]["H"] - of.curves["margin"]["L"]
+    lead = leads[:, config.L_cycles :].mean(axis=1)
+
+    def state(level: Level, first_update: int) -> State:
+        overall = of.curves["undecided"][level][:, first_update:].mean(axis=1)
+        return State(
+            undecided_overall=rounded(overall.mean()),
+            undecided_overall_interval=interval(overall),
+            undecided_moves=rounded(of.moves[level][:, first_update:].mean()),
+            **{name: curve(of_states[level]) for name, of_states in of.curves.items()},
+        )
+
+    return RolloutMeasures(
+        puzzles=len(of.agreement),
+        segments=config.max_segments,
+        updates_per_segment=config.updates_per_segment,
+        agreement=curve(of.agreement),
+        margin_lead=rounded(lead.mean()),
+        margin_lead_interval=interval(lead),
+        z_L=state("L", 0),
+        z_H=state("H", config.L_cycles),
     )
 
 

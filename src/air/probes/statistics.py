@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from air.results.form import Curve
 from air.tasks.sampling import generator
 
 RESAMPLES = 1000
@@ -19,11 +20,25 @@ def rounded(values: Any) -> Any:
     return float(f"{values:.6g}") if np.isfinite(values) else None
 
 
-def mean_se(values: np.ndarray) -> dict[str, Any]:
-    """Mean and standard error over the first axis (puzzles) of ``[N, ...]``."""
+def mean_se(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error over the first axis (puzzles) of ``[N, ...]``: ``[...]`` both.
+
+    The standard error of one puzzle is NaN.
+    """
     count = len(values)
     se = values.std(axis=0, ddof=1) / count**0.5 if count > 1 else np.full(values.shape[1:], np.nan)
-    return {"mean": rounded(values.mean(axis=0)), "se": rounded(se)}
+    return values.mean(axis=0), se
+
+
+def curve(values: np.ndarray) -> Curve:
+    """Mean and standard error over puzzles, at each place of ``[N, places]``."""
+    mean, se = mean_se(values)
+    return Curve(mean=rounded(mean), se=rounded(se))
+
+
+def interval(values: np.ndarray) -> Any:
+    """95 % interval of the mean over puzzles of ``[N]``, as a metric file holds it."""
+    return rounded(bootstrap(values, np.ones_like(values)))
 
 
 def bootstrap(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Figures that show boards: puzzles, what the states decode to, where one cell looks."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,18 +9,20 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from air.reporting.forms import Look
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
 
+T = TypeVar("T")
 WRONG, NEAR = "#CC3311", "#0072B2"
 
 
 def puzzles(study: Study, task: str) -> Shown:
     """The first training puzzles, question above answer."""
-    look, told = study.look(task), study.statistics(task)
-    if look is None or told is None:
+    look, found = study.look(task), study.statistics(task)
+    if look is None or found is None:
         return missing(f"No {study.tasks[task]} puzzles have been made yet.")
-    inputs, labels = (np.array(told["examples"][name]) for name in ("inputs", "labels"))
+    inputs, labels = (np.array(boards) for _, boards in found.examples)
     with style():
         canvas, axes = plt.subplots(2, len(inputs), figsize=(WIDTH, 3.9), squeeze=False)
         for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
@@ -30,7 +32,7 @@ def puzzles(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{study.tasks[task]}: {look['rows']} x {look['columns']} cells, about {asked:.0f} "
+            f"{study.tasks[task]}: {look.rows} x {look.columns} cells, about {asked:.0f} "
             "of them to be filled in",
             f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
@@ -39,16 +41,16 @@ def puzzles(study: Study, task: str) -> Shown:
 def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
     """Decoded boards of z_L and z_H of one puzzle over sub-steps, for one run of each variant."""
     look, shown = study.look(task), []
-    for run, measures in _one_per_variant(study.probe(task, "rollout")).items():
+    for run, measures in _one_per_variant(study.rollouts(task)).items():
         boards = study.boards(task, run)
         if boards is None or look is None:
             continue
-        updates = measures["updates_per_segment"]
-        substeps = len(boards["z_L"][puzzle])
+        updates = measures.updates_per_segment
+        substeps = len(boards.z_L[puzzle])
         first = list(range(updates))[: columns // 2 + 1]
         rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
         chosen = sorted({*first, *rest.tolist()})
-        inputs, labels = boards["inputs"][puzzle], boards["labels"][puzzle]
+        inputs, labels = boards.inputs[puzzle], boards.labels[puzzle]
         inches = WIDTH / (len(chosen) + 1)
         with style():
             canvas, axes = plt.subplots(
@@ -59,24 +61,25 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
             draw_board(axes[1, 0], labels, look, inputs, labels, inches)
             axes[1, 0].set_title("answer", fontsize=8, fontweight="normal")
             for row, level in zip(axes, "LH", strict=True):
+                shows, violations = boards.of(level)
                 for axis, substep in zip(row[1:], chosen, strict=True):
                     draw_board(
                         axis,
-                        boards[f"z_{level}"][puzzle][substep],
+                        shows[puzzle][substep],
                         look,
                         inputs,
                         labels,
                         inches,
-                        boards[f"violations_{level}"][puzzle][substep],
+                        violations[puzzle][substep],
                     )
                     title = f"z_{level}, {substep + 1}"
                     axis.set_title(title, fontsize=8, fontweight="normal")
-            first_of_H = study.params[task]["model"]["L_cycles"]  # before it, z_H is untrained
+            first_of_H = study.params.task(task).model.L_cycles  # before it, z_H is untrained
             open_L, open_H = (
-                int((boards[state][puzzle][begin:] == look["undecided_token"]).sum(axis=1).max())
-                for state, begin in (("z_L", 0), ("z_H", first_of_H))
+                int((of_state[puzzle][begin:] == look.undecided_token).sum(axis=1).max())
+                for of_state, begin in ((boards.z_L, 0), (boards.z_H, first_of_H))
             )
-            left = int((boards["z_H"][puzzle][-1] != labels).sum())
+            left = int((boards.z_H[puzzle][-1] != labels).sum())
             ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
             shown.append(
                 as_figure(
@@ -93,20 +96,20 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
 def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
     """Where one query cell looks, in L- and H-update, for one run of each variant."""
     look, shown = study.look(task), []
-    for run, measures in _one_per_variant(study.probe(task, "attention")).items():
+    for run, measures in _one_per_variant(study.attentions(task)).items():
         maps = study.maps(task, run)
-        if maps is None or look is None or not len(maps["asked"]):
+        if maps is None or look is None or not len(maps.asked):
             continue
         # the segment with most to say: the first at which the board still breaks a rule
-        broken = maps["violations"][puzzle].any(axis=1)
+        broken = maps.violations[puzzle].any(axis=1)
         place = int(broken.argmax())
-        asked, near = int(maps["asked"][puzzle]), maps["near"][puzzle]
-        violations = maps["violations"][puzzle][place]
-        rows = maps["attention"][puzzle][place]  # [2, layers, S]
-        inputs, labels = maps["inputs"][puzzle], maps["labels"][puzzle]
+        asked, near = int(maps.asked[puzzle]), maps.near[puzzle]
+        violations = maps.violations[puzzle][place]
+        rows = maps.attention[puzzle][place]  # [2, layers, S]
+        inputs, labels = maps.inputs[puzzle], maps.labels[puzzle]
         layers = rows.shape[1]
         inches = WIDTH / (layers + 1)
-        board = (look["rows"], look["columns"])
+        board = (look.rows, look.columns)
         with style():
             canvas, axes = plt.subplots(
                 2,
@@ -114,7 +117,7 @@ def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
                 figsize=(WIDTH, 2 * min(inches, 2.0) * board[0] / board[1] + 0.9),
                 squeeze=False,
             )
-            shows = maps["board"][puzzle][place]
+            shows = maps.board[puzzle][place]
             draw_board(axes[0, 0], shows, look, inputs, labels, min(inches, 2.0), violations)
             axes[0, 0].set_title("z_H shows", fontsize=8, fontweight="normal")
             draw_board(axes[1, 0], labels, look, inputs, labels, min(inches, 2.0))
@@ -132,7 +135,7 @@ def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
                     title = f"{'LH'[level]}, layer {layer}: {cells[near].sum():.0%}"
                     axis.set_title(title, fontsize=8, fontweight="normal")
             on_near = rows[:, :, near].sum(axis=-1).mean(axis=-1)
-            segment = measures["segments"][place]
+            segment = measures.segments[place]
             shown.append(
                 as_figure(
                     canvas,
@@ -149,15 +152,15 @@ def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
 def draw_board(
     axis: Axes,
     board: np.ndarray,
-    look: dict[str, Any],
+    look: Look,
     inputs: np.ndarray,
     labels: np.ndarray,
     inches: float,
     violations: np.ndarray | None = None,
 ) -> None:
     """Draw one board, ``inches`` wide; ``look`` is the header of the task's data file."""
-    rows, columns = look["rows"], look["columns"]
-    fills, symbols, undecided = look["look"]["fills"], look["vocabulary"], look["undecided_token"]
+    rows, columns = look.rows, look.columns
+    fills, symbols, undecided = look.look.fills, look.vocabulary, look.undecided_token
     colours = np.array([to_rgb(fill or "white") for fill in fills])
     colours[undecided] = to_rgb("#d0d0d0")
     cells = colours[board]
@@ -178,7 +181,7 @@ def draw_board(
             fontsize=across / 2,
             fontweight="bold" if inputs[cell] == labels[cell] else "normal",
         )
-    box = look["look"]["box"]
+    box = look.look.box
     for ticks, draw, length, step in (
         (np.arange(1, columns), axis.vlines, rows, box and box[1]),
         (np.arange(1, rows), axis.hlines, columns, box and box[0]),
@@ -224,7 +227,7 @@ def _outline(axis: Axes, cells: np.ndarray) -> None:
         axis.plot([column, column], [row, row + 1], color=NEAR, linewidth=1.2, clip_on=False)
 
 
-def _one_per_variant(probed: dict[Run, Any]) -> dict[Run, Any]:
+def _one_per_variant(probed: dict[Run, T]) -> dict[Run, T]:
     """The first run of each variant."""
     first: dict[str, Run] = {}
     for run in probed:

@@ -24,12 +24,14 @@ spread like those observed would exclude zero.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from air.reporting.comparisons import LEAST_RUNS, RISE, SATURATED, contrast, regime, runs_to_decide
-from air.reporting.study import Study
+from air.reporting.study import Run, Study
+from air.results.attention import AttentionMeasures, Overall
+from air.results.rollout import RolloutMeasures
 
 __all__ = ["LEARNED", "LEAST_RUNS", "RISE", "SATURATED", "judge"]
 
@@ -37,6 +39,7 @@ Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 LEARNED = 0.1
 PROBED = "Lx_H"  # the paper's default, whose inside it looks at
 NONE = np.empty(0)
+M = TypeVar("M")
 
 
 def judge(study: Study) -> dict[str, Any]:
@@ -92,10 +95,8 @@ def by_sign(interval: list[float], direction: int = 1) -> Verdict:
 
 def published_mean(study: Study, task: str, variants: Iterable[str]) -> float | None:
     """Mean of the published accuracies of ``variants``, as a fraction; None if any is unknown."""
-    means = [
-        study.published["accuracy"].get(name, {}).get(task, {}).get("mean") for name in variants
-    ]
-    known = [mean for mean in means if mean is not None]
+    means = [study.published.accuracy.get(name, {}).get(task) for name in variants]
+    known = [figure.mean for figure in means if figure is not None]
     return round(sum(known) / len(known) / 100, 4) if known and len(known) == len(means) else None
 
 
@@ -133,8 +134,9 @@ def commitment(study: Study, task: str) -> dict[str, Any]:
     """C2: the share of undecided cells, over a whole rollout, in z_H and in z_L."""
     threshold = study.claims["C2"]["committed"]
     runs = {}
-    for seed, measures in _probed(study, task, "rollout").items():
-        ends = {state: measures[state]["undecided_overall_interval"] for state in ("z_L", "z_H")}
+    for seed, measures in _probed(study.rollouts(task)).items():
+        states = {"z_L": measures.z_L, "z_H": measures.z_H}
+        ends = {name: state.undecided_overall_interval for name, state in states.items()}
         if ends["z_H"][1] <= threshold < ends["z_L"][0]:
             verdict: Verdict = "holds"
         elif ends["z_H"][0] > threshold or ends["z_L"][1] <= threshold:
@@ -142,12 +144,12 @@ def commitment(study: Study, task: str) -> dict[str, Any]:
         else:
             verdict = "inconclusive"
         runs[seed] = {"verdict": verdict} | {
-            state: {
-                "undecided": measures[state]["undecided_overall"],
-                "interval": ends[state],
-                "moves": measures[state]["undecided_moves"],
+            name: {
+                "undecided": state.undecided_overall,
+                "interval": ends[name],
+                "moves": state.undecided_moves,
             }
-            for state in ("z_L", "z_H")
+            for name, state in states.items()
         }
     return _over_probed(study, task, runs)
 
@@ -157,28 +159,28 @@ def freezing(study: Study, task: str) -> dict[str, Any]:
     directions = study.claims["C3"]["directions"][task]
     failed = study.claims["C3"]["failed"]
     runs = {}
-    for seed, measures in _probed(study, task, "freeze").items():
-        entry: dict[str, Any] = {"normal_accuracy": measures["normal"]["z_H"]["exact_accuracy"]}
+    for seed, measures in _probed(study.freezes(task)).items():
+        entry: dict[str, Any] = {"normal_accuracy": measures.normal.z_H.exact_accuracy}
         parts: list[Verdict] = []
         for condition, direction in directions.items():
-            effect = measures["effects"][condition]
-            accuracy = measures[condition][effect["state"]]["exact_accuracy"]
+            effect = measures.effects.of(condition)
+            accuracy = measures.condition(condition).state(effect.state).exact_accuracy
             parts += [
-                by_sign(effect["interval"], direction),
+                by_sign(effect.interval, direction),
                 "holds" if accuracy <= failed else "fails",
             ]
             entry[condition] = {
-                "content_changes": effect["content_changes"],
-                "interval": effect["interval"],
+                "content_changes": effect.content_changes,
+                "interval": effect.interval,
                 "exact_accuracy": accuracy,
             }
         runs[seed] = {"verdict": over_tasks(parts), **entry}
     result = _over_probed(study, task, runs)
-    figures = study.published["freeze"].get(task)
+    figures = study.published.freeze.get(task)
     if figures:
         result["published"] = {
-            "freeze_H": figures["freeze_H"]["z_L"] - figures["normal"]["z_L"],
-            "freeze_L": figures["freeze_L"]["z_H"] - figures["normal"]["z_H"],
+            "freeze_H": figures.freeze_H.z_L - figures.normal.z_L,
+            "freeze_L": figures.freeze_L.z_H - figures.normal.z_H,
         }
     return result
 
@@ -223,23 +225,23 @@ def level_tokens(study: Study, task: str) -> dict[str, Any]:
 def locality(study: Study, task: str) -> dict[str, Any]:
     """C5: the neighbourhood contrast on control cells; the violation contrast on adjacent ones."""
     runs = {}
-    for seed, measures in _probed(study, task, "attention").items():
-        nearest = next(name for name in measures["control"] if name.startswith("d_"))
-        contrast = measures["control"][nearest]
-        signs = [_sign(ends) for ends in contrast["interval"]]
+    for seed, measures in _probed(study.attentions(task)).items():
+        nearest = measures.control.nearest
+        contrast = measures.control.contrasts[nearest]
+        signs = [_sign(ends) for ends in contrast.interval]
         if all(sign == "holds" for sign in signs):
             verdict: Verdict = "holds"
         else:
             verdict = "fails" if signs.count("fails") >= len(signs) / 2 else "inconclusive"
         entry: dict[str, Any] = {
             "contrast": nearest,
-            "mean": contrast["mean"],
-            "interval": contrast["interval"],
+            "mean": contrast.mean,
+            "interval": contrast.interval,
         }
         if task in study.claims["C5"]["violations"]:
-            violations = measures["adjacent"]["d_viol"]
-            entry["d_viol"] = {name: violations[name] for name in ("mean", "interval")}
-            first, last = (_sign(violations["interval"][layer]) for layer in (0, -1))
+            violations = measures.adjacent.contrasts["d_viol"]
+            entry["d_viol"] = {"mean": violations.mean, "interval": violations.interval}
+            first, last = (_sign(violations.interval[layer]) for layer in (0, -1))
             routing: Verdict = "inconclusive"
             if last == "holds" and first != "holds":
                 routing = "holds"
@@ -248,9 +250,9 @@ def locality(study: Study, task: str) -> dict[str, Any]:
             verdict = over_tasks([verdict, routing])
         runs[seed] = {"verdict": verdict, **entry}
     result = _over_probed(study, task, runs)
-    figures = study.published["attention"].get(task)
+    figures = study.published.attention.get(task)
     if figures:
-        result["published"] = [mean for mean, _ in figures["control"]["d_nbr"]]
+        result["published"] = [mean for mean, _ in figures.control.d_nbr]
     return result
 
 
@@ -260,9 +262,9 @@ def operators(study: Study, task: str) -> dict[str, Any]:
     plain = study.accuracy(task, PROBED)
     result: dict[str, Any] = {"verdict": "not run", PROBED: _summary(study, task, [PROBED])}
     parts: list[Verdict] = []
-    for name in study.params[task]["variants"]:
+    for name in study.params.task(task).variants:
         says = study.variants[name]
-        other = says["operator"] != "add" or min(says["n_L"], says["n_H"]) < 0
+        other = says.operator != "add" or min(says.n_L, says.n_H) < 0
         runs = study.accuracy(task, name)
         if not other or not len(runs) or not len(plain):
             continue
@@ -292,7 +294,7 @@ def _summary(study: Study, task: str, variants: list[str]) -> dict[str, Any]:
     return {
         "runs": len(accuracies),
         "exact_accuracy": round(float(accuracies.mean()), 6),
-        **regime(curves, study.params[task]["train"]),
+        **regime(curves, study.params.task(task).train),
     }
 
 
@@ -311,28 +313,27 @@ def input_sided(study: Study, task: str) -> dict[str, Any]:
     """X1: the neighbourhood contrast, over all layers, has the sign of n_L - n_H."""
     none = study.claims["X1"]["none"][task]
 
-    def effect(measures: dict[str, Any]) -> dict[str, Any]:
-        nearest = next(name for name in measures["control"] if name.startswith("d_"))
-        found: dict[str, Any] = measures["control"][nearest]["all_layers"]
-        return found
+    def effect(measures: AttentionMeasures) -> Overall:
+        return measures.control.contrasts[measures.control.nearest].all_layers
 
-    return _over_sides(study, task, "attention", effect, none, mirrored=True)
+    return _over_sides(study, task, study.attentions(task), effect, none, mirrored=True)
 
 
 def surer(study: Study, task: str) -> dict[str, Any]:
     """X2: z_H's margin on query cells is above z_L's where the input enters asymmetrically."""
 
-    def effect(measures: dict[str, Any]) -> dict[str, Any]:
-        return {"mean": measures["margin_lead"], "interval": measures["margin_lead_interval"]}
+    def effect(measures: RolloutMeasures) -> Overall:
+        return Overall(mean=measures.margin_lead, interval=measures.margin_lead_interval)
 
-    return _over_sides(study, task, "rollout", effect, study.claims["X2"]["none"], mirrored=False)
+    none = study.claims["X2"]["none"]
+    return _over_sides(study, task, study.rollouts(task), effect, none, mirrored=False)
 
 
 def _over_sides(
     study: Study,
     task: str,
-    probe: str,
-    effect: Callable[[dict[str, Any]], dict[str, Any]],
+    probed: dict[Run, M],
+    effect: Callable[[M], Overall],
     none: float,
     mirrored: bool,
 ) -> dict[str, Any]:
@@ -343,22 +344,22 @@ def _over_sides(
     plain = study.members(task, "injection")
     entries: dict[str, Any] = {}
     kinds: set[int] = set()
-    for (variant, seed), measures in study.probe(task, probe).items():
+    for (variant, seed), measures in probed.items():
         if variant not in plain:
             continue
         says = study.variants[variant]
-        side = int(np.sign(says["n_L"] - says["n_H"])) if mirrored else says["n_L"] != says["n_H"]
+        side = int(np.sign(says.n_L - says.n_H)) if mirrored else says.n_L != says.n_H
         found = effect(measures)
         solved = study.solved(task, (variant, seed))
-        ends = [end for end in found["interval"] if end is not None]
+        ends = [end for end in found.interval if end is not None]
         verdict: Verdict = "inconclusive"
         if len(ends) == 2 and solved > LEARNED:
             kinds.add(int(side))
             verdict = _beyond(ends, int(side), none) if side else _within(ends, none)
         entries[f"{variant} seed{seed}"] = {
             "verdict": verdict,
-            "effect": found["mean"],
-            "interval": found["interval"],
+            "effect": found.mean,
+            "interval": found.interval,
             "solved": round(solved, 6) if solved == solved else None,
         }
     if not entries:
@@ -383,9 +384,8 @@ def _within(ends: list[float], none: float) -> Verdict:
     return "fails" if low > none or high < -none else "inconclusive"
 
 
-def _probed(study: Study, task: str, probe: str) -> dict[int, dict[str, Any]]:
-    """The probe's measures of the default variant, by seed."""
-    found = study.probe(task, probe)
+def _probed(found: dict[Run, M]) -> dict[int, M]:
+    """A probe's measures of the default variant, by seed."""
     return {seed: measures for (variant, seed), measures in found.items() if variant == PROBED}
 
 

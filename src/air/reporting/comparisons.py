@@ -4,12 +4,14 @@ An accuracy says what a model generalises to only once the model has stopped lea
 it says how fast the model learns. Which of the two a comparison is about is its *regime*.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
+
+from air.reporting.forms import Train
 
 Regime = Literal["converged", "still learning", "unknown"]
 LEAST_RUNS = 3
@@ -78,7 +80,7 @@ def progress(curve: pd.DataFrame) -> tuple[float, float]:
     return means[0], means[0] - means[1]
 
 
-def regime(curves: Iterable[pd.DataFrame], train: Mapping[str, Any]) -> dict[str, Any]:
+def regime(curves: Iterable[pd.DataFrame], train: Train) -> dict[str, Any]:
     """Whether a group of runs had finished learning, and by what that was judged.
 
     Args:
@@ -89,7 +91,7 @@ def regime(curves: Iterable[pd.DataFrame], train: Mapping[str, Any]) -> dict[str
     if not seen or not np.isfinite(seen).all():
         return {"regime": "unknown"}
     accuracy, rise = np.mean(seen, axis=0).round(6).tolist()
-    annealed = train["schedule"] != "constant" and train["lr_final"] < 0.5
+    annealed = train.schedule != "constant" and train.lr_final < 0.5
     settled = accuracy >= SATURATED or (rise <= RISE and not annealed)
     found: Regime = "converged" if settled else "still learning"
     return {

@@ -6,7 +6,7 @@ which there are no results says so in a sentence; it is never an empty plot.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
+from air.results.attention import AttentionMeasures
+from air.results.form import Curve
 
+K = TypeVar("K")
+T = TypeVar("T")
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
 CONDITION_COLOURS = {"normal": "#999999", "freeze_H": "#0072B2", "freeze_L": "#D55E00"}
 CONTRASTS = {
@@ -37,30 +41,29 @@ ASIDE = 0.25  # opacity of single runs where their mean is drawn
 
 def traits(study: Study, task: str) -> Shown:
     """Histograms of what the puzzles of both splits are like."""
-    told = study.statistics(task)
-    if told is None:
+    found = study.statistics(task)
+    if found is None:
         return missing(f"No {study.tasks[task]} puzzles have been made yet.")
-    splits = told["splits"]
-    every = splits["train"]["traits"]
-    names = [name for name in every if every[name]["min"] < every[name]["max"]]
+    every = found.splits.train.traits
+    names = [name for name in every if every[name].min < every[name].max]
     if not names:
-        same = ", ".join(f"{name} {every[name]['min']}" for name in every)
+        same = ", ".join(f"{name} {every[name].min}" for name in every)
         return missing(f"All training puzzles have the same: {same}.")
     with style():
         canvas, axes = plt.subplots(1, len(names), figsize=(WIDTH, 2.5), squeeze=False)
         for axis, name in zip(axes[0], names, strict=True):
             for split, colour in (("train", "#0072B2"), ("test", "#D55E00")):
-                bars, count = splits[split]["traits"][name]["bars"], splits[split]["puzzles"]
-                edges = bars["start"] + bars["width"] * np.arange(len(bars["counts"]) + 1) - 0.5
+                bars, count = (of := found.splits.of(split)).traits[name].bars, of.puzzles
+                edges = bars.start + bars.width * np.arange(len(bars.counts) + 1) - 0.5
                 # shares per unit, since the two splits may have bars of different width
-                heights = np.array(bars["counts"]) / count / bars["width"]
+                heights = np.array(bars.counts) / count / bars.width
                 axis.stairs(heights, edges, color=colour, linewidth=1.4, label=split)
             axis.set_xlabel(name)
             axis.set_yticks([])
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes[0, 0].set_ylabel("share of puzzles")
         axes[0, -1].legend(loc="upper right")
-        means = ", ".join(f"{name} {every[name]['mean']:.1f}" for name in names)
+        means = ", ".join(f"{name} {every[name].mean:.1f}" for name in names)
         return as_figure(
             canvas,
             f"traits-{task}",
@@ -87,7 +90,7 @@ def accuracy(study: Study, experiment: str) -> Shown:
             for place, name in enumerate(variants[task]):
                 runs = study.accuracy(task, name)
                 says = study.variants[name]
-                colour = "#D55E00" if says["n_L"] == says["n_H"] else "#0072B2"
+                colour = "#D55E00" if says.n_L == says.n_H else "#0072B2"
                 if not len(runs):
                     axis.text(0, place, " not run", va="center", fontsize=8, color="#666666")
                     continue
@@ -133,9 +136,11 @@ def depth(study: Study, task: str) -> list[Shown]:
             continue
         with style():
             canvas, axis = plt.subplots(figsize=(WIDTH, 2.9))
-            for colour, (name, of_variant) in _coloured(rows.groupby("variant", sort=False)):
-                values = np.array(of_variant["exact_accuracy_by_segment"].tolist())
-                _lines(axis, np.arange(1, values.shape[1] + 1), values, color=colour, label=name)
+            by_variant = rows.groupby("variant", sort=False)["exact_accuracy_by_segment"]
+            for colour, (name, of_variant) in _coloured(by_variant.agg(list).items()):
+                values = np.array(of_variant)
+                places = np.arange(1, values.shape[1] + 1)
+                _lines(axis, places, values, color=colour, label=str(name))
             axis.set_ylim(0, max(axis.get_ylim()[1], 0.02))
             axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -206,7 +211,7 @@ def training(study: Study, task: str) -> list[Shown]:
 
 def rollout_curves(study: Study, task: str) -> Shown:
     """Cell accuracy and undecided share of both states after every sub-step."""
-    probed = _by_variant(study.probe(task, "rollout"))
+    probed = _by_variant(study.rollouts(task))
     if not probed:
         return missing(f"No {study.tasks[task]} run has been rolled out yet.")
     with style():
@@ -214,10 +219,11 @@ def rollout_curves(study: Study, task: str) -> Shown:
         for column, (variant, runs) in zip(axes.T, probed.items(), strict=True):
             for axis, entry in zip(column, ("cell_accuracy", "undecided"), strict=True):
                 for state, colour in STATE_COLOURS.items():
-                    means = np.array([run[state][entry]["mean"] for run in runs], dtype=float)
+                    curves: list[Curve] = [getattr(run.state(state), entry) for run in runs]
+                    means = np.array([curve.mean for curve in curves], dtype=float)
                     places = np.arange(1, means.shape[1] + 1)
                     if len(runs) == 1:
-                        error = np.array(runs[0][state][entry]["se"], dtype=float)
+                        error = np.array(curves[0].se, dtype=float)
                         error = np.nan_to_num(error)
                         low, high = means[0] - error, means[0] + error
                         axis.fill_between(places, low, high, color=colour, alpha=0.2)
@@ -231,7 +237,8 @@ def rollout_curves(study: Study, task: str) -> Shown:
         axes[0, 0].legend(loc="lower right")
         variant, runs = next(iter(probed.items()))
         open_L, open_H = (
-            np.mean([run[state]["undecided_overall"] for run in runs]) for state in ("z_L", "z_H")
+            np.mean([run.state(state).undecided_overall for run in runs])
+            for state in ("z_L", "z_H")
         )
         return as_figure(
             canvas,
@@ -244,12 +251,12 @@ def rollout_curves(study: Study, task: str) -> Shown:
 
 def rollout_inside(study: Study, task: str) -> Shown:
     """What lies under the boards: margins, agreement, distances between segments, depth."""
-    probed = _by_variant(study.probe(task, "rollout"))
+    probed = _by_variant(study.rollouts(task))
     if not probed:
         return missing(f"The rollouts of no {study.tasks[task]} run have been looked at yet.")
 
-    def mean(of: Iterable[Mapping[str, Any]]) -> np.ndarray:
-        return np.array([entry["mean"] for entry in of], dtype=float).mean(axis=0)
+    def mean(of: Iterable[Curve]) -> np.ndarray:
+        return np.array([curve.mean for curve in of], dtype=float).mean(axis=0)
 
     with style():
         canvas, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
@@ -260,11 +267,11 @@ def rollout_inside(study: Study, task: str) -> Shown:
                     (axes[1, 0], "distance", 2),
                     (axes[1, 1], "exact_by_segment", 1),
                 ):
-                    values = mean(run[state][name] for run in runs)
+                    values = mean(getattr(run.state(state), name) for run in runs)
                     shown = variant if state == "z_H" else None
                     places = np.arange(len(values)) + first
                     axis.plot(places, values, line, color=colour, label=shown)
-            values = mean(run["agreement"] for run in runs)
+            values = mean(run.agreement for run in runs)
             axes[0, 1].plot(np.arange(len(values)) + 1, values, color=colour)
         for axis, title, y, x in (
             (axes[0, 0], "How sure the states are", "margin of the best token", "sub-step"),
@@ -286,7 +293,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
         handles, _ = axes[0, 0].get_legend_handles_labels()
         axes[0, 0].legend(handles=[*handles, *states], ncols=2)
         leads = ", ".join(
-            f"{variant} {_mean([run['margin_lead'] for run in runs])}"
+            f"{variant} {_mean([run.margin_lead for run in runs])}"
             for variant, runs in list(probed.items())[:4]
         )
         return as_figure(
@@ -299,7 +306,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
 
 def freeze(study: Study, task: str) -> Shown:
     """Content changes and mask flips of each state: normal against the other state frozen."""
-    probed = _by_variant(study.probe(task, "freeze"))
+    probed = _by_variant(study.freezes(task))
     if not probed:
         return missing(f"No {study.tasks[task]} run has been frozen yet.")
     kinds = {"content_changes": "", "mask_flips": "//"}
@@ -310,7 +317,7 @@ def freeze(study: Study, task: str) -> Shown:
                 for bar, (condition, kind) in enumerate(
                     (condition, kind) for kind in kinds for condition in ("normal", frozen)
                 ):
-                    values = [run[condition][state][kind]["mean"] for run in runs]
+                    values = [run.changes(condition, state, kind).mean for run in runs]
                     x = place * 5 + bar + 0.3 * (bar > 1)
                     axis.bar(
                         x,
@@ -343,7 +350,7 @@ def freeze(study: Study, task: str) -> Shown:
         parts = []
         for frozen, state in MOVING.items():
             normal, other = (
-                np.mean([run[condition][state]["content_changes"]["mean"] for run in runs])
+                np.mean([run.changes(condition, state).mean for run in runs])
                 for condition in ("normal", frozen)
             )
             parts.append(
@@ -360,7 +367,7 @@ def freeze(study: Study, task: str) -> Shown:
 
 def freeze_transitions(study: Study, task: str) -> Shown:
     """Content changes per transition, for both states and all conditions."""
-    probed = _by_variant(study.probe(task, "freeze"))
+    probed = _by_variant(study.freezes(task))
     if not probed:
         return missing(f"No {study.tasks[task]} run has been frozen yet.")
     with style():
@@ -370,7 +377,7 @@ def freeze_transitions(study: Study, task: str) -> Shown:
             for axis, (frozen, state) in zip(column, MOVING.items(), strict=True):
                 for condition in ("normal", frozen):
                     values = np.array(
-                        [run[condition][state]["content_changes"]["per_transition"] for run in runs]
+                        [run.changes(condition, state).per_transition for run in runs]
                     )
                     places = np.arange(1, values.shape[1] + 1)
                     colour = CONDITION_COLOURS[condition]
@@ -408,11 +415,11 @@ def freeze_transitions(study: Study, task: str) -> Shown:
 
 def attention(study: Study, task: str) -> Shown:
     """The contrasts of attention per layer, for control and violation-adjacent cells."""
-    probed = _by_variant(study.probe(task, "attention"))
+    probed = _by_variant(study.attentions(task))
     if not probed:
         return missing(f"The attention of no {study.tasks[task]} run has been measured yet.")
     first = next(iter(probed.values()))[0]
-    contrasts = [name for name in first["control"] if name.startswith("d_")]
+    contrasts = list(first.control.contrasts)
     with style():
         canvas, axes = plt.subplots(
             len(probed),
@@ -425,13 +432,14 @@ def attention(study: Study, task: str) -> Shown:
         for row, (variant, runs) in zip(axes, probed.items(), strict=True):
             for axis, contrast in zip(row, contrasts, strict=True):
                 for place, name in enumerate(("control", "adjacent")):
-                    means = np.array([run[name][contrast]["mean"] for run in runs], dtype=float)
+                    found = [run.cells(name).contrasts[contrast] for run in runs]
+                    means = np.array([one.mean for one in found], dtype=float)
                     x = np.arange(means.shape[1]) + (place - 0.5) * 0.4
                     colour = ("#56B4E9", "#E69F00")[place]
                     mean = means.mean(axis=0)
                     axis.bar(x, mean, width=0.38, color=colour)
                     if len(runs) == 1:
-                        ends = np.array(runs[0][name][contrast]["interval"], dtype=float).T
+                        ends = np.array(found[0].interval, dtype=float).T
                         whiskers = np.nan_to_num(np.abs(ends - mean))
                         style_ = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
                         axis.errorbar(x, mean, yerr=whiskers, fmt="none", **style_)
@@ -468,8 +476,8 @@ def attention(study: Study, task: str) -> Shown:
         )
 
 
-def _over_layers(runs: list[Any], contrast: str) -> str:
-    return _mean([run["control"][contrast]["all_layers"]["mean"] for run in runs])
+def _over_layers(runs: list[AttentionMeasures], contrast: str) -> str:
+    return _mean([run.control.contrasts[contrast].all_layers.mean for run in runs])
 
 
 def _mean(means: list[float | None]) -> str:
@@ -517,14 +525,14 @@ def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str =
     axis.plot(x, np.where(known.any(axis=0), mean, np.nan), color=color, label=label)
 
 
-def _by_variant(runs: Mapping[Run, Any]) -> dict[str, list[Any]]:
-    grouped: dict[str, list[Any]] = {}
+def _by_variant(runs: Mapping[Run, T]) -> dict[str, list[T]]:
+    grouped: dict[str, list[T]] = {}
     for (variant, _), found in runs.items():
         grouped.setdefault(variant, []).append(found)
     return grouped
 
 
-def _coloured(groups: Any) -> Iterator[tuple[str, Any]]:
+def _coloured(groups: Iterable[tuple[K, T]]) -> Iterator[tuple[str, tuple[K, T]]]:
     colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for number, group in enumerate(groups):
         yield colours[number % len(colours)], group

@@ -241,13 +241,13 @@ def sections(content: Any) -> list[tuple[str, str]]:
 def provenance() -> dict[str, str]:
     """What a page was made from: the same for the same inputs, wherever and whenever it is made."""
     study = Study.load()
-    compute = study.params["compute"]
+    compute = study.params.compute
     return {
-        "preset": study.params["preset"],
+        "preset": study.params.preset,
         "parameters": digest([paths.PARAMS_CHECKED]),
         "data": ", ".join(_data(study)) or "not made yet",
         "report's code": digest(sorted(path for path in HERE.iterdir() if path.is_file())),
-        "computed": f"{compute['device']}, {compute['precision']}, {compute['threads']} thread(s)",
+        "computed": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
         "rendered by": ", ".join(
             f"{name} {version(name).split('+')[0]}" for name in ("air", "torch", "numpy")
         ),
@@ -265,7 +265,7 @@ def digest(files: Iterable[Path]) -> str:
 def _data(study: Study) -> list[str]:
     """The hash of each split that there is, in short."""
     return [
-        f"{task} {split} {look['sha256'][:8]}"
+        f"{task} {split} {look.sha256[:8]}"
         for task in study.tasks
         for split in ("train", "test")
         if (look := study.look(task, split)) is not None

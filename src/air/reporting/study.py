@@ -1,9 +1,10 @@
 """The results on disk, as far as they are there: what is not is left out, never an error.
 
-What is there is held against its form (``forms``): a damaged file stops the report by its name.
+What is there is held against its form (``air.results``, ``forms``): a damaged file stops the report
+by its name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,13 @@ from air.files import (
     there,
 )
 from air.reporting import forms
+from air.reporting.forms import Checked, Look, Paper, Params, Runs, VariantSays, misfit
+from air.results.attention import AttentionMeasures, Maps
+from air.results.evaluation import Evaluation
+from air.results.form import Arrays, Form
+from air.results.freeze import FreezeMeasures
+from air.results.rollout import Boards, RolloutMeasures
+from air.results.statistics import Statistics
 
 EXPERIMENTS = {  # the paper's comparisons of variants
     "injection": "where the input enters",
@@ -34,16 +42,16 @@ EXPERIMENTS = {  # the paper's comparisons of variants
 RESTORE = "mend it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
 T = TypeVar("T")
+F = TypeVar("F", bound=Form)
+A = TypeVar("A", bound=Arrays)
 
 
 @dataclass(frozen=True)
 class Study:
     """The study as it was configured (``results/params.json``) and what has come of it."""
 
-    tasks: dict[str, str]  # the title of each
-    params: dict[str, Any]
-    variants: dict[str, dict[str, Any]]  # what each variant's name says: n_L, n_H, operator, ...
-    published: dict[str, Any]
+    checked: Checked
+    published: Paper
     claims: dict[str, Any]
     # files are read once: pages ask for the same measures again and again
     _read: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -55,34 +63,45 @@ class Study:
         Raises:
             UserError: the checked parameters are not there yet, or a file is damaged.
         """
-        told = read_json(paths.PARAMS_CHECKED, forms.Titles)
-        checked(forms.parameters(told["tasks"]), told, paths.PARAMS_CHECKED)
-        texts = []
-        for path, form in ((paths.PAPER, forms.Paper), (paths.CLAIMS_TEXT, forms.Claims)):
-            texts.append(read_yaml(path, RESTORE, RESTORE))
-            checked(form, texts[-1], path, RESTORE)
-        for name, claim in texts[1].items():
+        params = read_json(paths.PARAMS_CHECKED, Checked)
+        paper = checked(Paper, read_yaml(paths.PAPER, RESTORE, RESTORE), paths.PAPER, RESTORE)
+        claims = read_yaml(paths.CLAIMS_TEXT, RESTORE, RESTORE)
+        checked(forms.Claims, claims, paths.CLAIMS_TEXT, RESTORE)
+        for name, claim in claims.items():
             for task in claim["tasks"]:
-                if task not in told["tasks"]:
+                if task not in params.tasks:
                     raise UserError(
                         f"{paths.CLAIMS_TEXT}: {name}.tasks: {task} is none of "
-                        f"{', '.join(told['tasks'])}"
+                        f"{', '.join(params.tasks)}"
                     )
-        return cls(told["tasks"], told["params"], told["variants"], *texts)
+        return cls(params, paper, claims)
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """The title of each task, by its name."""
+        return self.checked.tasks
+
+    @property
+    def params(self) -> Params:
+        """The complete parameters."""
+        return self.checked.params
+
+    @property
+    def variants(self) -> dict[str, VariantSays]:
+        """What each variant's name says."""
+        return self.checked.variants
 
     def runs(self, task: str) -> pd.DataFrame:
         """One row per evaluated training run: variant, seed, and evaluation.json's entries."""
         return self._once((task, "runs"), lambda: self._runs(task))
 
     def _runs(self, task: str) -> pd.DataFrame:
+        found = _measures(task, self.params.task(task), "evaluation", Evaluation)
         rows = [
-            {"variant": variant, "seed": seed, **measures}
-            for (variant, seed), measures in self._measures(
-                task, self.params[task], "evaluation"
-            ).items()
+            {"variant": variant, "seed": seed, **measures.model_dump()}
+            for (variant, seed), measures in found.items()
         ]
-        columns = ["variant", "seed", *forms.Evaluation.model_fields]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=["variant", "seed", *Evaluation.model_fields])
 
     def accuracy(self, task: str, variant: str, measure: str = "exact_accuracy") -> np.ndarray:
         """A measure of every run of a variant (fractions), in order of seed, where it is known."""
@@ -106,17 +125,17 @@ class Study:
 
         Empty if none of the variants that the experiment is about is configured.
         """
-        names = self.params[task]["variants"]
+        names = self.params.task(task).variants
         says = {name: self.variants[name] for name in names}
         adds = [
             name
             for name in names
-            if says[name]["operator"] == "add" and min(says[name]["n_L"], says[name]["n_H"]) >= 0
+            if says[name].operator == "add" and min(says[name].n_L, says[name].n_H) >= 0
         ]
-        two = [name for name in names if says[name]["two_networks"]]
-        tokens = [name for name in names if says[name]["level_token"] != "none"]
+        two = [name for name in names if says[name].two_networks]
+        tokens = [name for name in names if says[name].level_token != "none"]
         plain = [name for name in adds if name not in two and name not in tokens]
-        uneven = [name for name in plain if says[name]["n_L"] != says[name]["n_H"]]
+        uneven = [name for name in plain if says[name].n_L != says[name].n_H]
         even = [name for name in plain if name not in uneven]
         match experiment:
             case "injection":
@@ -143,10 +162,22 @@ class Study:
         found = runs.loc[(runs["variant"] == run[0]) & (runs["seed"] == run[1]), "exact_accuracy"]
         return float(found.iloc[0]) if len(found) else float("nan")
 
-    def probe(self, task: str, name: str) -> dict[Run, dict[str, Any]]:
-        """The measures of a probe (rollout, freeze, attention), by run."""
-        chosen = self.params[task]["probes"][name]
-        return self._once((task, name), lambda: self._measures(task, chosen, name))
+    def probe(self, task: str, name: str, form: type[F]) -> dict[Run, F]:
+        """What a probe has measured (``NAME.json``), by run, as objects of its type."""
+        chosen = self.params.task(task).probes.of(name)
+        return self._once((task, name), lambda: _measures(task, chosen, name, form))
+
+    def rollouts(self, task: str) -> dict[Run, RolloutMeasures]:
+        """rollout.json of every run that was rolled out."""
+        return self.probe(task, "rollout", RolloutMeasures)
+
+    def freezes(self, task: str) -> dict[Run, FreezeMeasures]:
+        """freeze.json of every run that was frozen."""
+        return self.probe(task, "freeze", FreezeMeasures)
+
+    def attentions(self, task: str) -> dict[Run, AttentionMeasures]:
+        """attention.json of every run whose attention was measured."""
+        return self.probe(task, "attention", AttentionMeasures)
 
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
@@ -154,7 +185,7 @@ class Study:
 
     def _curves(self, task: str) -> dict[Run, pd.DataFrame]:
         curves: dict[Run, pd.DataFrame] = {}
-        for run, path in _files(task, self.params[task], "training.csv").items():
+        for run, path in _files(task, self.params.task(task), "training.csv").items():
             curves[run] = _table(path, ["lm_loss", "exact_accuracy"], whole="step")
             first = next(iter(curves))
             if not curves[run]["step"].equals(curves[first]["step"]):
@@ -162,43 +193,42 @@ class Study:
                 raise UserError(f"{path}: its steps are not those of {other}; {AGAIN}")
         return curves
 
-    def boards(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
-        """rollout.npz of a run (see :class:`air.probes.rollouts.Rollout`)."""
+    def boards(self, task: str, run: Run) -> Boards | None:
+        """rollout.npz of a run."""
         path = paths.run(task, *run) / "rollout.npz"
-        measures, look = self.probe(task, "rollout").get(run), self.look(task)
+        measures, look = self.rollouts(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
             return None
-        steps = measures["segments"] * measures["updates_per_segment"]
-        return _arrays(path, forms.BOARDS, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
+        steps = measures.segments * measures.updates_per_segment
+        return _arrays(path, Boards, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
 
-    def maps(self, task: str, run: Run) -> dict[str, np.ndarray] | None:
-        """attention.npz of a run (see :class:`air.probes.attention_maps.Contrasts`)."""
+    def maps(self, task: str, run: Run) -> Maps | None:
+        """attention.npz of a run."""
         path = paths.run(task, *run) / "attention.npz"
-        measures, look = self.probe(task, "attention").get(run), self.look(task)
+        measures, look = self.attentions(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
             return None
-        sizes = {"G": len(measures["segments"]), "L": len(measures["control"]["d_ent"]["mean"])}
-        return _arrays(path, forms.MAPS, ("inputs", "labels", "board"), look, **sizes)
+        layers = len(measures.control.contrasts["d_ent"].mean)
+        sizes = {"G": len(measures.segments), "L": layers}
+        return _arrays(path, Maps, ("inputs", "labels", "board"), look, **sizes)
 
-    def look(self, task: str, split: str = "test") -> dict[str, Any] | None:
+    def look(self, task: str, split: str = "test") -> Look | None:
         """How a task's boards are drawn, and its symbols: the header of a split's file."""
         path = paths.data(task, split)
         if not there(path):
             return None
-        header = read_tensors(path, "puzzles", mapped=True)[1]
-        checked(forms.Look, header, path)
-        return header
+        return checked(Look, read_tensors(path, "puzzles", mapped=True)[1], path)
 
-    def statistics(self, task: str) -> dict[str, Any] | None:
+    def statistics(self, task: str) -> Statistics | None:
         """statistics.json of a task's data set."""
         path, look = paths.statistics(task), self.look(task)
         if not there(path):
             return None
-        told: dict[str, Any] = read_json(path, forms.Statistics)
-        for name, boards in told["examples"].items() if look else ():
-            if said := forms.misfit(boards, look or {}):
+        found = read_json(path, Statistics)
+        for name, boards in found.examples if look else ():
+            if look and (said := misfit(boards, look)):
                 raise UserError(f"{path}: examples.{name}: {said}; {AGAIN}")
-        return told
+        return found
 
     def costs(self) -> pd.DataFrame:
         """One row per job that Snakemake has measured: stage, task, seconds, MiB, restored.
@@ -223,35 +253,33 @@ class Study:
 
     def chosen(self, task: str) -> list[Run]:
         """Every configured training run of a task."""
-        return _chosen(self.params[task])
+        return _chosen(self.params.task(task))
 
-    def _once(self, key: Any, read: Callable[[], T]) -> T:
+    def _once(self, key: tuple[str, str], read: Callable[[], T]) -> T:
         if key not in self._read:
             self._read[key] = read()
         found: T = self._read[key]
         return found
 
-    def _measures(
-        self, task: str, chosen: Mapping[str, Any], name: str
-    ) -> dict[Run, dict[str, Any]]:
-        measures: dict[Run, dict[str, Any]] = {}
-        for run, path in _files(task, chosen, f"{name}.json").items():
-            measures[run] = read_json(path, forms.MEASURES.get(name))
-            first = next(iter(measures))
-            if _outline(measures[run]) != _outline(measures[first]):
-                other = paths.run(task, *first) / path.name
-                raise UserError(f"{path}: its entries or their sizes are not those of {other}; "
-                                f"{AGAIN}")  # fmt: skip
-        return measures
+
+def _measures(task: str, chosen: Runs, name: str, form: type[F]) -> dict[Run, F]:
+    measures: dict[Run, F] = {}
+    for run, path in _files(task, chosen, f"{name}.json").items():
+        measures[run] = read_json(path, form)
+        first = next(iter(measures))
+        if _outline(measures[run].model_dump()) != _outline(measures[first].model_dump()):
+            other = paths.run(task, *first) / path.name
+            raise UserError(f"{path}: its entries or their sizes are not those of {other}; {AGAIN}")
+    return measures
 
 
-def _files(task: str, section: Mapping[str, Any], name: str) -> dict[Run, Path]:
+def _files(task: str, chosen: Runs, name: str) -> dict[Run, Path]:
     """Where a section's runs have left a file of that name."""
-    files = {run: paths.run(task, *run) / name for run in _chosen(section)}
+    files = {run: paths.run(task, *run) / name for run in _chosen(chosen)}
     return {run: path for run, path in files.items() if there(path)}
 
 
-def _outline(content: Any) -> Any:
+def _outline(content: object) -> object:
     """What two files have in common that were made alike: keys, and lengths of lists."""
     if isinstance(content, dict):
         return {key: _outline(value) for key, value in content.items()}
@@ -274,18 +302,16 @@ def _table(path: Path, columns: list[str], whole: str = "", separator: str = ","
     return table
 
 
-def _arrays(
-    path: Path, form: Mapping[str, str], boards: Iterable[str], look: Any, **sizes: int
-) -> dict[str, np.ndarray]:
-    arrays, cells = read_arrays(path), look["rows"] * look["columns"]
-    said = forms.misshapen(arrays, form, {"S": cells, **sizes})
-    for name in boards if not said else ():
-        if wrong := forms.misfit(arrays[name], look):
-            said = f"{name} {wrong}"
-    if said:
-        raise UserError(f"{path}: {said}; {AGAIN}")
-    return arrays
+def _arrays(path: Path, form: type[A], boards: Iterable[str], look: Look, **sizes: int) -> A:
+    try:
+        found = form.read(read_arrays(path), S=look.cells, **sizes)
+        for name in boards:
+            if wrong := misfit(getattr(found, name), look):
+                raise ValueError(f"{name} {wrong}")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {AGAIN}") from None
+    return found
 
 
-def _chosen(section: Mapping[str, Any]) -> list[Run]:
-    return [(variant, seed) for variant in section["variants"] for seed in section["seeds"]]
+def _chosen(section: Runs) -> list[Run]:
+    return [(variant, seed) for variant in section.variants for seed in section.seeds]

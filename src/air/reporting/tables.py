@@ -20,7 +20,7 @@ OWN = " <span class='own'>not in the paper</span>"
 
 def claims(study: Study) -> Shown:
     """Every claim with its verdict, as ``air claims`` wrote them."""
-    verdicts = read_json(paths.CLAIMS, forms.Judged)
+    verdicts = {k: v.model_dump() for k, v in read_json(paths.CLAIMS, forms.Judged).items()}
     rows, plain = [], []
     for name, text in study.claims.items():
         claim = verdicts.get(name, {})
@@ -182,25 +182,25 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
     rows = []
     for name in study.members(task, experiment):
         says = study.variants[name]
-        published = study.published["accuracy"].get(name, {}).get(task, {})
+        published = study.published.accuracy.get(name, {}).get(task)
         rows.append(
             {
                 "variant": name,
-                "n_L": f"{says['n_L']:g}",
-                "n_H": f"{says['n_H']:g}",
+                "n_L": f"{says.n_L:g}",
+                "n_H": f"{says.n_H:g}",
                 **_of_runs(study, task, [name]),
-                "published, %": published.get("mean", ""),
-                "published std": published.get("std", ""),
+                "published, %": published.mean if published else "",
+                "published std": published.std if published and published.std is not None else "",
             }
         )
     for title, names in groups.items():
         if len(names) > 1:
-            published = judging.published_mean(study, task, names)
+            mean = judging.published_mean(study, task, names)
             rows.append(
                 {
                     "variant": f"all {title}",
                     **_of_runs(study, task, names),
-                    "published, %": "" if published is None else f"{100 * published:.1f}",
+                    "published, %": "" if mean is None else f"{100 * mean:.1f}",
                 }
             )
     caption = (
@@ -221,7 +221,7 @@ def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
         "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
         "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
         "training puzzles, %": f"{100 * of_training.mean():.1f}" if len(of_training) else "",
-        "regime": regime(curves, study.params[task]["train"])["regime"] if len(runs) else "",
+        "regime": regime(curves, study.params.task(task).train)["regime"] if len(runs) else "",
     }
 
 
@@ -229,39 +229,36 @@ def data(study: Study) -> Shown:
     """Where each task's puzzles come from, how many there are, and what they are like."""
     columns = {}
     for task, title in study.tasks.items():
-        told = study.statistics(task)
-        if told is None:
+        found = study.statistics(task)
+        if found is None:
             continue
-        entries: dict[str, Any] = {"source": told["source"]}
-        if "revision" in told:
-            entries["source"] = f"{told['repo']} at {told['revision'][:12]}"
+        entries: dict[str, object] = {"source": found.source}
+        if found.revision:
+            entries["source"] = f"{found.repo} at {found.revision[:12]}"
         entries |= {
-            "board": told["board"],
-            "members per group": f"{told['members_per_group']:,}",
+            "board": found.board,
+            "members per group": f"{found.members_per_group:,}",
             "test puzzles found in training, up to symmetry": (
-                told["test_puzzles_in_train_up_to_symmetry"]
+                found.test_puzzles_in_train_up_to_symmetry
             ),
-            "seed": told["seed"],
+            "seed": found.seed,
         }
         for split, name in (("train", "training"), ("test", "test")):
-            of = told["splits"][split]
-            entries[f"{name} puzzles"] = f"{of['puzzles']:,}"
-            entries[f"{name}: repeated up to symmetry"] = of["repeated_up_to_symmetry"]
-            if "files" in told:
-                skipped = sum(told["files"][split]["skipped_rows"].values())
-                entries[f"{name}: rows of the file, skipped"] = (
-                    f"{told['files'][split]['rows']:,}, {skipped:,}"
-                )
-                if "outside_min_difficulty" in told["files"][split]:
-                    outside = told["files"][split]["outside_min_difficulty"]
-                    entries[f"{name}: rows of another rating"] = f"{outside:,}"
-            for trait, value in of["traits"].items():
-                entries[f"{name}: {trait}"] = (
-                    f"{value['mean']:.1f} ({value['min']} to {value['max']})"
-                )
-        if "walls" in told["splits"]["train"]["traits"]:
-            rows, across = map(int, told["board"].split(" x "))
-            share = told["splits"]["train"]["traits"]["walls"]["mean"] / (rows * across)
+            of = found.splits.of(split)
+            entries[f"{name} puzzles"] = f"{of.puzzles:,}"
+            entries[f"{name}: repeated up to symmetry"] = of.repeated_up_to_symmetry
+            if found.files:
+                file = found.files.of(split)
+                skipped = sum(file.skipped_rows.values())
+                entries[f"{name}: rows of the file, skipped"] = f"{file.rows:,}, {skipped:,}"
+                if file.outside_min_difficulty is not None:
+                    outside = f"{file.outside_min_difficulty:,}"
+                    entries[f"{name}: rows of another rating"] = outside
+            for trait, value in of.traits.items():
+                entries[f"{name}: {trait}"] = f"{value.mean:.1f} ({value.min} to {value.max})"
+        if "walls" in found.splits.train.traits:
+            rows, across = map(int, found.board.split(" x "))
+            share = found.splits.train.traits["walls"].mean / (rows * across)
             entries["training: share of walls"] = f"{share:.2f}"
         columns[title] = pd.Series(entries)
     if not columns:
@@ -356,15 +353,15 @@ def setting(study: Study) -> Shown:
     }
     columns = {}
     for task, title in study.tasks.items():
-        section = study.params[task]
-        model, train = section["model"], section["train"]
+        section = study.params.task(task)
+        model, train = section.model, section.train
         values = [
-            model["layers"], model["hidden_size"], model["heads"], model["positions"],
-            model["max_segments"], train["steps"], train["batch_size"], train["lr"],
-            train["schedule"], train["weight_decay"], train["ema"] or "none",
-            "yes" if train["q_continue"] else "no",
-            f"{len(section['seeds'])} per variant, {len(section['variants'])} variants"
-            if section["variants"] else "left out",
+            model.layers, model.hidden_size, model.heads, model.positions,
+            model.max_segments, train.steps, train.batch_size, train.lr,
+            train.schedule, train.weight_decay, train.ema or "none",
+            "yes" if train.q_continue else "no",
+            f"{len(section.seeds)} per variant, {len(section.variants)} variants"
+            if section.variants else "left out",
         ]  # fmt: skip
         columns[title] = pd.Series(values, index=list(paper))
     columns["paper"] = pd.Series(paper)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from air.results.statistics import Bars, Examples, Files, Split, Splits, Statistics, Trait
 from air.sources.config import Csv, Data, Generated, HuggingFace
 from air.sources.generate import generate
 from air.sources.imports import import_splits, resolved
@@ -13,7 +14,7 @@ EXAMPLES = 4  # training puzzles that the statistics show in full
 MOST_BARS = 40  # of a histogram
 
 
-def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, Any]]:
+def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, Statistics]:
     """Training puzzles, test puzzles and the contents of ``statistics.json``.
 
     Raises:
@@ -35,14 +36,14 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, dict[str, An
     else:
         assert isinstance(config, Csv | HuggingFace)
         train_split, test_split = import_splits(config)
-        told |= {"files": {"train": train_split.told, "test": test_split.told}}
+        told["files"] = Files(train=train_split.told, test=test_split.told)
         if isinstance(config, HuggingFace):
             told |= {"repo": config.repo, "revision": config.revision}
         train = Puzzles(task, train_split.inputs, train_split.labels, config.seed)
         test = Puzzles(task, test_split.inputs, test_split.labels, config.seed)
         if train_split.ratings is not None and test_split.ratings is not None:
             ratings = (train_split.ratings, test_split.ratings)
-    return train, test, told | describe(task, train, test, ratings, config.seed)
+    return train, test, Statistics(**told, **describe(task, train, test, ratings, config.seed))
 
 
 def describe(
@@ -59,14 +60,13 @@ def describe(
         "members_per_group": task.members,
         "seed": seed,
         "test_puzzles_in_train_up_to_symmetry": int(np.isin(test_keys, train_keys).sum()),
-        "splits": {
-            "train": _tell(task, train, train_keys, ratings[0]),
-            "test": _tell(task, test, test_keys, ratings[1]),
-        },
-        "examples": {
-            "inputs": train.inputs[:EXAMPLES].tolist(),
-            "labels": train.labels[:EXAMPLES].tolist(),
-        },
+        "splits": Splits(
+            train=_split(task, train, train_keys, ratings[0]),
+            test=_split(task, test, test_keys, ratings[1]),
+        ),
+        "examples": Examples(
+            inputs=train.inputs[:EXAMPLES].tolist(), labels=train.labels[:EXAMPLES].tolist()
+        ),
     }
 
 
@@ -76,28 +76,26 @@ def _keys(task: Task, inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([task.symmetry_keys(inputs[start : start + 5000]) for start in blocks])
 
 
-def _tell(
-    task: Task, puzzles: Puzzles, keys: np.ndarray, ratings: np.ndarray | None
-) -> dict[str, Any]:
+def _split(task: Task, puzzles: Puzzles, keys: np.ndarray, ratings: np.ndarray | None) -> Split:
     traits = task.traits(puzzles.inputs, puzzles.labels)
     if ratings is not None:
         traits["rating"] = ratings
-    return {
-        "puzzles": len(puzzles),
-        "sha256": puzzles.sha256,
-        "repeated_up_to_symmetry": len(keys) - len(np.unique(keys)),
-        "traits": {name: _histogram(values) for name, values in traits.items()},
-    }
+    return Split(
+        puzzles=len(puzzles),
+        sha256=puzzles.sha256,
+        repeated_up_to_symmetry=len(keys) - len(np.unique(keys)),
+        traits={name: _trait(values) for name, values in traits.items()},
+    )
 
 
-def _histogram(values: np.ndarray) -> dict[str, Any]:
-    """Mean, least, greatest; counts of bars of equal whole width, the first one from ``start``."""
+def _trait(values: np.ndarray) -> Trait:
+    """Whole numbers ``[N]``: mean, least, greatest, and a histogram of ``MOST_BARS`` at most."""
     low, high = int(values.min()), int(values.max())
     width = -(-(high - low + 1) // MOST_BARS)
     counts = np.bincount((values - low) // width)
-    return {
-        "mean": round(float(values.mean()), 3),
-        "min": low,
-        "max": high,
-        "bars": {"start": low, "width": width, "counts": counts.tolist()},
-    }
+    return Trait(
+        mean=round(float(values.mean()), 3),
+        min=low,
+        max=high,
+        bars=Bars(start=low, width=width, counts=counts.tolist()),
+    )

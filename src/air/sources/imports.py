@@ -21,6 +21,7 @@ import numpy as np
 
 from air.files import UserError, reading
 from air.progress import Progress
+from air.results.statistics import File
 from air.sources.config import Csv, Data, HuggingFace, Imported, checked_range
 from air.tasks.sampling import mix
 from air.tasks.task import Task
@@ -60,7 +61,7 @@ class Split(NamedTuple):
     inputs: np.ndarray
     labels: np.ndarray
     ratings: np.ndarray | None
-    told: dict[str, Any]
+    told: File
 
 
 def import_splits(config: Csv | HuggingFace) -> tuple[Split, Split]:
@@ -226,14 +227,13 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
         raise UserError(f"{path}: holds {good_rows} puzzles{of_rating}, but {asked} were asked for")
     order = np.argsort(places)
     kept = kept[order]
-    told = {
-        "file": path.name,
-        "sha256": digest.hexdigest(),
-        "rows": rows,
-        "skipped_rows": dict(sorted(skipped.items())),
-    }
-    if kind.min_difficulty is not None:
-        told["outside_min_difficulty"] = outside
+    told = File(
+        file=path.name,
+        sha256=digest.hexdigest(),
+        rows=rows,
+        skipped_rows=dict(sorted(skipped.items())),
+        **({} if kind.min_difficulty is None else {"outside_min_difficulty": outside}),
+    )
     return Split(
         kept[:, : task.cells],
         kept[:, task.cells :],

@@ -22,5 +22,5 @@ def attention(task: str, variant: str, seed: int) -> None:
             config.maps,
             f"attention {task} {variant} seed {seed}",
         )
-    write_arrays(of.folder / "attention.npz", found.maps)
-    write_json(of.folder / "attention.json", found.measures)
+    write_arrays(of.folder / "attention.npz", found.maps.content())
+    write_json(of.folder / "attention.json", found.measures.content())

@@ -18,10 +18,10 @@ def data(task: str) -> None:
     train_set, test_set, statistics = make(_as_before(task, config), params.compute.threads)
     train_set.save(paths.data(task, "train"), "train")
     test_set.save(paths.data(task, "test"), "test")
-    write_json(paths.statistics(task), statistics)
+    write_json(paths.statistics(task), statistics.content())
     if isinstance(config, HuggingFace) and not config.pinned:
         asked = {"repo": config.repo, "revision": config.revision}
-        write_json(paths.revision(task), asked | {"commit": statistics["revision"]})
+        write_json(paths.revision(task), asked | {"commit": statistics.revision})
 
 
 class _Before(BaseModel):
@@ -41,6 +41,6 @@ def _as_before(task: str, config: Data) -> Data:
     if not isinstance(config, HuggingFace) or config.pinned or not there(path):
         return config
     before = read_json(path, _Before)
-    if (before["repo"], before["revision"]) != (config.repo, config.revision):
+    if (before.repo, before.revision) != (config.repo, config.revision):
         return config
-    return config.model_copy(update={"revision": before["commit"]})
+    return config.model_copy(update={"revision": before.commit})

@@ -30,9 +30,10 @@ def evaluate(task: str, variant: str, seed: int) -> None:
         known = measure(
             of.model, training, config.batch_size, of.device, f"{label}, training puzzles"
         )
-    found["train_exact_accuracy"] = known["exact_accuracy"]
-    found["train_puzzles"] = known["puzzles"]
-    solved = enumerate(found["exact_accuracy_by_segment"], start=1)
+    found = found.model_copy(
+        update={"train_exact_accuracy": known.exact_accuracy, "train_puzzles": known.puzzles}
+    )
+    solved = enumerate(found.exact_accuracy_by_segment, start=1)
     rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
     write_text(of.folder / "depth.csv", "\n".join(rows) + "\n")
-    write_json(of.folder / "evaluation.json", found)
+    write_json(of.folder / "evaluation.json", found.content())

@@ -13,4 +13,4 @@ def freeze(task: str, variant: str, seed: int) -> None:
         chosen = of.puzzles.first(config.puzzles)
         label = f"freeze {task} {variant} seed {seed}"
         found = probe(of.model, chosen, config.memory_gib, of.device, config.later, label)
-    write_json(of.folder / "freeze.json", found)
+    write_json(of.folder / "freeze.json", found.content())

@@ -19,5 +19,5 @@ def rollout(task: str, variant: str, seed: int) -> None:
             config.depth,
             f"rollout {task} {variant} seed {seed}",
         )
-    write_arrays(of.folder / "rollout.npz", found.boards)
-    write_json(of.folder / "rollout.json", found.measures)
+    write_arrays(of.folder / "rollout.npz", found.boards.content())
+    write_json(of.folder / "rollout.json", found.measures.content())

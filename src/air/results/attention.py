@@ -1,0 +1,106 @@
+"""attention.json and attention.npz: where L- and H-updates look."""
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+
+from air.results.form import Arrays, Count, Form, Held, Index, Maybe, MaybeEnds
+
+
+class Overall(Form):
+    """A contrast's mean over layers, with a 95 % interval over puzzles."""
+
+    mean: Maybe
+    interval: MaybeEnds
+
+
+class Contrast(Form):
+    """L less H (entropy: the reverse), one value per layer ``[layers]``.
+
+    ``interval`` resamples whole puzzles and is what claims use; ``interval_rows`` is the paper's
+    half-width, 1.96 sd / sqrt(rows), which takes every (puzzle, segment, cell) as independent;
+    ``positive`` is the share of rows above 0; ``L`` and ``H`` are the means of the two parts.
+    """
+
+    all_layers: Overall
+    mean: Annotated[list[Maybe], Field(min_length=1)]
+    interval: list[MaybeEnds]
+    interval_rows: list[Maybe]
+    positive: list[Maybe]
+    L: list[Maybe]
+    H: list[Maybe]
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> Self:
+        if len(self.mean) != len(self.interval):
+            raise ValueError(f"has {len(self.mean)} means, but {len(self.interval)} intervals")
+        return self
+
+
+class Cells(Form):
+    """The contrasts of one class of query cells, by name, those of neighbourhoods first."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Contrast]
+
+    queries: Index
+    puzzles: Index
+
+    @property
+    def contrasts(self) -> dict[str, Contrast]:
+        """``d_<neighbourhood>`` of each, ``d_ent``, ``d_viol``."""
+        return self.__pydantic_extra__
+
+    @property
+    def nearest(self) -> str:
+        """The name of the task's first neighbourhood's contrast, the one that claims are about."""
+        return next(iter(self.contrasts))
+
+
+class AttentionMeasures(Form):
+    """The contents of attention.json; ``segments`` are those looked at, counted from 0.
+
+    A query cell is ``adjacent`` if one of its peers breaks a rule at that moment, or a ``control``.
+    """
+
+    puzzles: Count
+    segments: Annotated[list[Index], Field(min_length=1)]
+    control: Cells
+    adjacent: Cells
+
+    @model_validator(mode="after")
+    def _same_contrasts(self) -> Self:
+        names = [sorted(cells.contrasts) for cells in (self.control, self.adjacent)]
+        if names[0] != names[1]:
+            raise ValueError(f"control has the contrasts {names[0]}, but adjacent {names[1]}")
+        for name in ("d_ent", "d_viol"):
+            if name not in names[0]:
+                raise ValueError(f"control.{name}: this key is missing")
+        if len(names[0]) < 3 or self.control.nearest in ("d_ent", "d_viol"):
+            raise ValueError("control: begins with no contrast of a neighbourhood")
+        return self
+
+    def cells(self, name: str) -> Cells:
+        """The ``control`` or the ``adjacent`` cells."""
+        return {"control": self.control, "adjacent": self.adjacent}[name]
+
+
+@dataclass(frozen=True)
+class Maps(Arrays):
+    """The contents of attention.npz, of the first N puzzles and all G segments looked at.
+
+    ``inputs``, ``labels`` (uint8 [N, S]); ``asked`` [N], the query cell; ``near`` (bool [N, S]),
+    its neighbourhood; its row of ``attention`` (float32 [N, G, 2 (L, H), layers, S]), mean over
+    heads; ``board`` (uint8) and ``violations`` (bool) [N, G, S], what z_H shows after the H-update
+    and which cells of that break a rule.
+    """
+
+    inputs: Annotated[np.ndarray, Held("NS")]
+    labels: Annotated[np.ndarray, Held("NS")]
+    asked: Annotated[np.ndarray, Held("N", "i")]
+    near: Annotated[np.ndarray, Held("NS", "b")]
+    attention: Annotated[np.ndarray, Held("NG2LS", "f")]
+    board: Annotated[np.ndarray, Held("NGS")]
+    violations: Annotated[np.ndarray, Held("NGS", "b")]

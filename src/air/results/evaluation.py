@@ -1,0 +1,25 @@
+"""evaluation.json: how many puzzles a model solves."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from air.results.form import Count, Form, Share
+
+
+class Evaluation(Form):
+    """Accuracies of one model, as shares of puzzles or cells.
+
+    ``exact_accuracy`` is the share of boards right in every cell after the model's last segment,
+    ``cell_accuracy`` that of cells; ``exact_accuracy_by_segment`` the share of boards after
+    segments 1, 2, ...; ``parameters`` how many numbers the model has learned. The last two are
+    measured on puzzles it was trained on; older studies have not measured them.
+    """
+
+    exact_accuracy: Share
+    cell_accuracy: Share
+    exact_accuracy_by_segment: Annotated[list[Share], Field(min_length=1)]
+    puzzles: Count
+    parameters: Count
+    train_exact_accuracy: Share | None = None
+    train_puzzles: Count | None = None

@@ -1,0 +1,98 @@
+"""freeze.json: what one state does when the other keeps its value."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from air.results.form import Count, Ends, Form, Index, Maybe, Share
+
+StateName = Literal["z_L", "z_H"]
+
+
+class Changes(Form):
+    """Cells of a puzzle that change, summed over a rollout: mean over puzzles, standard error.
+
+    ``per_transition`` is the mean at each step from one board to the next.
+    """
+
+    mean: float
+    se: Maybe
+    per_transition: list[float]
+
+
+class Moved(Form):
+    """What one state does in one condition, and the accuracy of its last board."""
+
+    exact_accuracy: Share
+    mask_flips: Changes
+    content_changes: Changes
+    token_changes: Changes
+
+
+class Condition(Form):
+    """Both states while nothing, or one of them, is frozen."""
+
+    z_L: Moved
+    z_H: Moved
+
+    def state(self, name: str) -> Moved:
+        """What ``z_L`` or ``z_H`` does."""
+        return {"z_L": self.z_L, "z_H": self.z_H}[name]
+
+
+class Effect(Form):
+    """The moving state, frozen less normal, from the segment at which freezing starts.
+
+    Differences of content changes and mask flips per puzzle, with 95 % intervals over puzzles.
+    """
+
+    state: StateName
+    from_segment: Index
+    content_changes: float
+    interval: Ends
+    mask_flips: float
+    mask_flips_interval: Ends
+
+
+class Effects(Form):
+    """One for each condition in which a state is frozen, those of later segments included."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Effect]
+
+    freeze_H: Effect
+    freeze_L: Effect
+
+    def of(self, condition: str) -> Effect:
+        """The effect of a condition, by its name."""
+        found: Effect = getattr(self, condition)
+        return found
+
+
+class FreezeMeasures(Form):
+    """The contents of freeze.json.
+
+    Besides the three conditions that every study has, ``freeze_H_from_k`` and ``freeze_L_from_k``
+    for later segments k.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Condition]
+    written_last = ("effects",)
+
+    puzzles: Count
+    transitions: Count
+    normal: Condition
+    freeze_H: Condition
+    freeze_L: Condition
+    effects: Effects
+
+    def condition(self, name: str) -> Condition:
+        """What happened in a condition, by its name."""
+        found: Condition = getattr(self, name)
+        return found
+
+    def changes(self, condition: str, state: str, kind: str = "content_changes") -> Changes:
+        """The changes of a state in a condition."""
+        found: Changes = getattr(self.condition(condition).state(state), kind)
+        return found
