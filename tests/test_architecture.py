@@ -29,7 +29,7 @@ ALLOWED = {
     "training": {"training", "model", "tasks"},
     "evaluation": {"evaluation", "model", "tasks", "results"},
     "probes": {"probes", "model", "tasks", "results"},
-    "reporting": {"reporting", "results", "paths", "load"},
+    "reporting": {"reporting", "results", "tasks", "paths", "load"},
 }
 STAGES = [path.stem for path in (PACKAGE / "stages").glob("*.py")]
 STAGES = [name for name in STAGES if name not in ("__init__", "code", "inputs")]
@@ -104,6 +104,19 @@ def test_an_import_is_found_wherever_it_stands(tmp_path: Path) -> None:
     assert found == {
         "model/__init__.py", "model/variants.py", "probes/__init__.py", "probes/config.py"
     }  # fmt: skip
+
+
+def test_no_probe_figure_or_page_names_a_task() -> None:
+    files = [*(PACKAGE / "probes").rglob("*.py"), *(PACKAGE / "reporting").glob("*.py")]
+    sources = {str(path): path.read_text(encoding="utf-8") for path in files}
+    for notebook in (ROOT / "reports").glob("*.ipynb"):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        sources[notebook.name] = "\n".join(code)
+    assert len(sources) > 20
+    for name, source in sources.items():
+        found = {n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant)}
+        assert not found & {"sudoku", "maze", "Sudoku", "Maze"}, name
 
 
 def modules_after(statement: str) -> set[str]:

@@ -15,6 +15,7 @@ from air.model.variants import Variant
 from air.reporting import figures, tables
 from air.reporting.captions import CAPTIONS
 from air.reporting.shown import Shown
+from air.results.attention import AttentionMeasures
 from air.tasks.task import Puzzles
 from tests.made_up import study
 
@@ -77,6 +78,20 @@ def test_nothing_is_cut_off(
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_without_results_there_is_a_sentence(draw: Any) -> None:
     assert 'class="missing"' in draw(study(), "maze").html
+
+
+def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, Any]) -> None:
+    run, looked = next(iter(measured["attention"].items()))
+    content = looked.content()
+    for cells in ("control", "adjacent"):
+        content[cells]["d_own"] = content[cells].pop("d_nbr")
+        for other in ("d_ent", "d_viol"):  # which come after it
+            content[cells][other] = content[cells].pop(other)
+    own = AttentionMeasures.model_validate(content)
+    html = figures.attention(study(probes={"attention": {run: own}}), "sudoku").html
+    assert "attention on own, L-update less H-update" in html
+    html = figures.attention(study(probes={"attention": {run: looked}}), "sudoku").html
+    assert "attention on row, column, box, L-update less H-update" in html
 
 
 def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,38 +1,107 @@
 """Figures that show boards: puzzles, what the states decode to, where one cell looks."""
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from air.reporting.forms import Look
+from air.reporting.sections import wording
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
+from air.results.attention import Maps
+from air.results.rollout import Boards
 
 T = TypeVar("T")
 WRONG, NEAR = "#CC3311", "#0072B2"
+SMALL = {"fontsize": 8, "fontweight": "normal"}
+
+
+@dataclass(frozen=True)
+class Pen:
+    """Draws the boards of a task: by the header of its data file, and in its own words."""
+
+    look: Look
+    filled: str  # symbols that are not written: their fill says them
+
+    @classmethod
+    def of(cls, study: Study, task: str) -> "Pen | None":
+        """None if the task has no data yet."""
+        look = study.look(task)
+        return None if look is None else cls(look, wording(task).filled)
+
+    def board(
+        self,
+        axis: Axes,
+        board: np.ndarray,
+        inputs: np.ndarray,
+        labels: np.ndarray,
+        inches: float,
+        violations: np.ndarray | None = None,
+    ) -> None:
+        """Draw one board ``[S]``, ``inches`` wide, of the puzzle ``inputs``, ``labels``."""
+        look = self.look
+        rows, columns, undecided = look.rows, look.columns, look.undecided_token
+        fills, symbols = look.look.fills, look.vocabulary
+        colours = np.array([to_rgb(fill or "white") for fill in fills])
+        colours[undecided] = to_rgb("#d0d0d0")
+        cells = colours[board]
+        wrong = (board != labels) & (board != inputs) & (board != undecided)
+        cells[wrong] = 0.65 * cells[wrong] + 0.35 * np.array(to_rgb(WRONG))
+        _picture(axis, cells.reshape(rows, columns, 3))
+        across = 72 * inches / columns  # points
+        for cell, token in enumerate(board.tolist() if across > 4 else []):
+            symbol = symbols[token]
+            if token == undecided or symbol == " " or (fills[token] and symbol in self.filled):
+                continue
+            row, column = divmod(cell, columns)
+            axis.text(
+                column + 0.5,
+                row + 0.52,
+                symbol,
+                ha="center",
+                va="center",
+                fontsize=across / 2,
+                fontweight="bold" if inputs[cell] == labels[cell] else "normal",
+            )
+        self._lines(axis)
+        if violations is not None:
+            broken = np.flatnonzero(violations & (board != undecided))
+            _frames(axis, broken, columns, WRONG, min(1.0, across / 8))
+
+    def _lines(self, axis: Axes) -> None:
+        """Between cells, thicker between boxes."""
+        rows, columns, box = self.look.rows, self.look.columns, self.look.look.box
+        for ticks, draw, length, step in (
+            (np.arange(1, columns), axis.vlines, rows, box and box[1]),
+            (np.arange(1, rows), axis.hlines, columns, box and box[0]),
+        ):
+            widths = [1.1 if step and tick % step == 0 else 0.25 for tick in ticks]
+            draw(ticks, 0, length, color="#444444", linewidth=widths)
 
 
 def puzzles(study: Study, task: str) -> Shown:
     """The first training puzzles, question above answer."""
-    look, found = study.look(task), study.statistics(task)
-    if look is None or found is None:
+    pen, found = Pen.of(study, task), study.statistics(task)
+    if pen is None or found is None:
         return missing(f"No {study.tasks[task]} puzzles have been made yet.")
     inputs, labels = (np.array(boards) for _, boards in found.examples)
     with style():
         canvas, axes = plt.subplots(2, len(inputs), figsize=(WIDTH, 3.9), squeeze=False)
         for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
-            draw_board(axes[0, place], question, look, question, answer, inches=1.7)
-            draw_board(axes[1, place], answer, look, question, answer, inches=1.7)
+            pen.board(axes[0, place], question, question, answer, inches=1.7)
+            pen.board(axes[1, place], answer, question, answer, inches=1.7)
         asked = (inputs != labels).sum(axis=1).mean()
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{study.tasks[task]}: {look.rows} x {look.columns} cells, about {asked:.0f} "
+            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, about {asked:.0f} "
             "of them to be filled in",
             f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
@@ -40,157 +109,120 @@ def puzzles(study: Study, task: str) -> Shown:
 
 def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
     """Decoded boards of z_L and z_H of one puzzle over sub-steps, for one run of each variant."""
-    look, shown = study.look(task), []
+    pen, shown = Pen.of(study, task), []
     for run, measures in _one_per_variant(study.rollouts(task)).items():
         boards = study.boards(task, run)
-        if boards is None or look is None:
+        if boards is None or pen is None:
             continue
         updates = measures.updates_per_segment
         substeps = len(boards.z_L[puzzle])
         first = list(range(updates))[: columns // 2 + 1]
         rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
-        chosen = sorted({*first, *rest.tolist()})
-        inputs, labels = boards.inputs[puzzle], boards.labels[puzzle]
-        inches = WIDTH / (len(chosen) + 1)
         with style():
-            canvas, axes = plt.subplots(
-                2, len(chosen) + 1, figsize=(WIDTH, 2.9), gridspec_kw={"wspace": 0.05}
-            )
-            draw_board(axes[0, 0], inputs, look, inputs, labels, inches)
-            axes[0, 0].set_title("puzzle", fontsize=8, fontweight="normal")
-            draw_board(axes[1, 0], labels, look, inputs, labels, inches)
-            axes[1, 0].set_title("answer", fontsize=8, fontweight="normal")
-            for row, level in zip(axes, "LH", strict=True):
-                shows, violations = boards.of(level)
-                for axis, substep in zip(row[1:], chosen, strict=True):
-                    draw_board(
-                        axis,
-                        shows[puzzle][substep],
-                        look,
-                        inputs,
-                        labels,
-                        inches,
-                        violations[puzzle][substep],
-                    )
-                    title = f"z_{level}, {substep + 1}"
-                    axis.set_title(title, fontsize=8, fontweight="normal")
-            first_of_H = study.params.task(task).model.L_cycles  # before it, z_H is untrained
-            open_L, open_H = (
-                int((of_state[puzzle][begin:] == look.undecided_token).sum(axis=1).max())
-                for of_state, begin in ((boards.z_L, 0), (boards.z_H, first_of_H))
-            )
-            left = int((boards.z_H[puzzle][-1] != labels).sum())
-            ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
+            canvas = _row_of_boards(pen, boards, puzzle, sorted({*first, *rest.tolist()}))
             shown.append(
                 as_figure(
                     canvas,
                     f"boards-{task}-{run[0]}",
-                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: z_H {ends}; undecided at most "
-                    f"{open_L} cells of z_L and {open_H} of z_H",
+                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: "
+                    + _came_of(pen, boards, puzzle, study.params.task(task).model.L_cycles),
                     "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
                 )
             )
     return shown or [missing(f"No {study.tasks[task]} boards have been kept yet.")]
 
 
+def _row_of_boards(pen: Pen, boards: Boards, puzzle: int, substeps: list[int]) -> Canvas:
+    """The puzzle and its answer, then z_L above z_H after each of some sub-steps."""
+    inputs, labels = boards.inputs[puzzle], boards.labels[puzzle]
+    inches = WIDTH / (len(substeps) + 1)
+    canvas, axes = plt.subplots(
+        2, len(substeps) + 1, figsize=(WIDTH, 2.9), gridspec_kw={"wspace": 0.05}
+    )
+    pen.board(axes[0, 0], inputs, inputs, labels, inches)
+    axes[0, 0].set_title("puzzle", **SMALL)
+    pen.board(axes[1, 0], labels, inputs, labels, inches)
+    axes[1, 0].set_title("answer", **SMALL)
+    for row, level in zip(axes, "LH", strict=True):
+        shows, violations = boards.of(level)
+        for axis, substep in zip(row[1:], substeps, strict=True):
+            board, broken = shows[puzzle][substep], violations[puzzle][substep]
+            pen.board(axis, board, inputs, labels, inches, broken)
+            axis.set_title(f"z_{level}, {substep + 1}", **SMALL)
+    return canvas
+
+
+def _came_of(pen: Pen, boards: Boards, puzzle: int, first_of_H: int) -> str:
+    """In words, how a rollout ended; before its ``first_of_H``-th sub-step, z_H is untrained."""
+    open_L, open_H = (
+        int((of_state[puzzle][begin:] == pen.look.undecided_token).sum(axis=1).max())
+        for of_state, begin in ((boards.z_L, 0), (boards.z_H, first_of_H))
+    )
+    left = int((boards.z_H[puzzle][-1] != boards.labels[puzzle]).sum())
+    ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
+    return f"z_H {ends}; undecided at most {open_L} cells of z_L and {open_H} of z_H"
+
+
 def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
     """Where one query cell looks, in L- and H-update, for one run of each variant."""
-    look, shown = study.look(task), []
+    pen, shown = Pen.of(study, task), []
     for run, measures in _one_per_variant(study.attentions(task)).items():
         maps = study.maps(task, run)
-        if maps is None or look is None or not len(maps.asked):
+        if maps is None or pen is None or not len(maps.asked):
             continue
         # the segment with most to say: the first at which the board still breaks a rule
-        broken = maps.violations[puzzle].any(axis=1)
-        place = int(broken.argmax())
-        asked, near = int(maps.asked[puzzle]), maps.near[puzzle]
-        violations = maps.violations[puzzle][place]
-        rows = maps.attention[puzzle][place]  # [2, layers, S]
-        inputs, labels = maps.inputs[puzzle], maps.labels[puzzle]
-        layers = rows.shape[1]
-        inches = WIDTH / (layers + 1)
-        board = (look.rows, look.columns)
+        place = int(maps.violations[puzzle].any(axis=1).argmax())
+        on_near = maps.attention[puzzle][place][:, :, maps.near[puzzle]].sum(axis=-1).mean(axis=-1)
         with style():
-            canvas, axes = plt.subplots(
-                2,
-                layers + 1,
-                figsize=(WIDTH, 2 * min(inches, 2.0) * board[0] / board[1] + 0.9),
-                squeeze=False,
-            )
-            shows = maps.board[puzzle][place]
-            draw_board(axes[0, 0], shows, look, inputs, labels, min(inches, 2.0), violations)
-            axes[0, 0].set_title("z_H shows", fontsize=8, fontweight="normal")
-            draw_board(axes[1, 0], labels, look, inputs, labels, min(inches, 2.0))
-            axes[1, 0].set_title("answer", fontsize=8, fontweight="normal")
-            for axis in axes[:, 0]:
-                _frames(axis, np.array([asked]), board[1], "black", 1.8)
-            for level, (row, of_level) in enumerate(zip(axes[:, 1:], rows, strict=True)):
-                for layer, (axis, cells) in enumerate(zip(row, of_level, strict=True)):
-                    darkest = float(rows[:, layer].max())
-                    _picture(axis, cells.reshape(board), cmap="Greys", vmin=0, vmax=darkest)
-                    thin = min(0.7, 9 * inches / board[1])
-                    _frames(axis, np.flatnonzero(violations), board[1], WRONG, thin)
-                    _outline(axis, near.reshape(board))
-                    _frames(axis, np.array([asked]), board[1], "black", 1.4)
-                    title = f"{'LH'[level]}, layer {layer}: {cells[near].sum():.0%}"
-                    axis.set_title(title, fontsize=8, fontweight="normal")
-            on_near = rows[:, :, near].sum(axis=-1).mean(axis=-1)
-            segment = measures.segments[place]
             shown.append(
                 as_figure(
-                    canvas,
+                    _rows_of_maps(pen, maps, puzzle, place),
                     f"map-{task}-{run[0]}",
-                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}, segment {segment}: this cell "
-                    f"gives its neighbourhood {on_near[0]:.0%} of its attention in the L-update "
-                    f"and {on_near[1]:.0%} in the H-update",
+                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}, segment "
+                    f"{measures.segments[place]}: this cell gives its neighbourhood "
+                    f"{on_near[0]:.0%} of its attention in the L-update and {on_near[1]:.0%} in "
+                    "the H-update",
                     "Heat maps of the attention of one cell, L-update above H-update, by layer.",
                 )
             )
     return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
 
 
-def draw_board(
-    axis: Axes,
-    board: np.ndarray,
-    look: Look,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    inches: float,
-    violations: np.ndarray | None = None,
-) -> None:
-    """Draw one board, ``inches`` wide; ``look`` is the header of the task's data file."""
-    rows, columns = look.rows, look.columns
-    fills, symbols, undecided = look.look.fills, look.vocabulary, look.undecided_token
-    colours = np.array([to_rgb(fill or "white") for fill in fills])
-    colours[undecided] = to_rgb("#d0d0d0")
-    cells = colours[board]
-    wrong = (board != labels) & (board != inputs) & (board != undecided)
-    cells[wrong] = 0.65 * cells[wrong] + 0.35 * np.array(to_rgb(WRONG))
-    _picture(axis, cells.reshape(rows, columns, 3))
-    across = 72 * inches / columns  # points
-    for cell, token in enumerate(board.tolist() if across > 4 else []):
-        if token == undecided or symbols[token] == " " or (fills[token] and symbols[token] in "#o"):
-            continue
-        row, column = divmod(cell, columns)
-        axis.text(
-            column + 0.5,
-            row + 0.52,
-            symbols[token],
-            ha="center",
-            va="center",
-            fontsize=across / 2,
-            fontweight="bold" if inputs[cell] == labels[cell] else "normal",
-        )
-    box = look.look.box
-    for ticks, draw, length, step in (
-        (np.arange(1, columns), axis.vlines, rows, box and box[1]),
-        (np.arange(1, rows), axis.hlines, columns, box and box[0]),
-    ):
-        widths = [1.1 if step and tick % step == 0 else 0.25 for tick in ticks]
-        draw(ticks, 0, length, color="#444444", linewidth=widths)
-    if violations is not None:
-        broken = np.flatnonzero(violations & (board != undecided))
-        _frames(axis, broken, columns, WRONG, min(1.0, across / 8))
+def _rows_of_maps(pen: Pen, maps: Maps, puzzle: int, place: int) -> Canvas:
+    """What z_H shows and the answer; beside them the attention of the cell asked, by layer.
+
+    ``place`` says at which of the segments looked at.
+    """
+    asked, near = int(maps.asked[puzzle]), maps.near[puzzle]
+    violations, shows = maps.violations[puzzle][place], maps.board[puzzle][place]
+    rows = maps.attention[puzzle][place]  # [2, layers, S]
+    inputs, labels = maps.inputs[puzzle], maps.labels[puzzle]
+    layers = rows.shape[1]
+    inches = WIDTH / (layers + 1)
+    board = (pen.look.rows, pen.look.columns)
+    canvas, axes = plt.subplots(
+        2,
+        layers + 1,
+        figsize=(WIDTH, 2 * min(inches, 2.0) * board[0] / board[1] + 0.9),
+        squeeze=False,
+    )
+    pen.board(axes[0, 0], shows, inputs, labels, min(inches, 2.0), violations)
+    axes[0, 0].set_title("z_H shows", **SMALL)
+    pen.board(axes[1, 0], labels, inputs, labels, min(inches, 2.0))
+    axes[1, 0].set_title("answer", **SMALL)
+    for axis in axes[:, 0]:
+        _frames(axis, np.array([asked]), board[1], "black", 1.8)
+    for level, (row, of_level) in enumerate(zip(axes[:, 1:], rows, strict=True)):
+        for layer, (axis, cells) in enumerate(zip(row, of_level, strict=True)):
+            darkest = float(rows[:, layer].max())
+            _picture(axis, cells.reshape(board), cmap="Greys", vmin=0, vmax=darkest)
+            thin = min(0.7, 9 * inches / board[1])
+            _frames(axis, np.flatnonzero(violations), board[1], WRONG, thin)
+            _outline(axis, near.reshape(board))
+            _frames(axis, np.array([asked]), board[1], "black", 1.4)
+            title = f"{'LH'[level]}, layer {layer}: {cells[near].sum():.0%}"
+            axis.set_title(title, **SMALL)
+    return canvas
 
 
 def _picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:

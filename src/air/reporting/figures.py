@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from air.reporting.sections import measure
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
 from air.results.attention import AttentionMeasures
@@ -26,14 +27,6 @@ K = TypeVar("K")
 T = TypeVar("T")
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
 CONDITION_COLOURS = {"normal": "#999999", "freeze_H": "#0072B2", "freeze_L": "#D55E00"}
-CONTRASTS = {
-    "d_nbr": ("on row, column, box", "share"),
-    "d_nbr4": ("on 4 neighbours", "share, per cell"),
-    "d_nbr8": ("on 8 neighbours", "share, per cell"),
-    "d_win5": ("on 5 x 5 window", "share, per cell"),
-    "d_ent": ("entropy (H - L)", "of log(cells)"),
-    "d_viol": ("on violations", "share"),
-}
 CONDITIONS = {"normal": "nothing frozen", "freeze_H": "z_H frozen", "freeze_L": "z_L frozen"}
 MOVING = {"freeze_H": "z_L", "freeze_L": "z_H"}  # the state that is looked at
 ASIDE = 0.25  # opacity of single runs where their mean is drawn
@@ -73,7 +66,7 @@ def traits(study: Study, task: str) -> Shown:
 
 
 def accuracy(study: Study, experiment: str) -> Shown:
-    """Exact accuracy of every run of an experiment's variants, both tasks."""
+    """Exact accuracy of every run of an experiment's variants, all tasks."""
     variants = {task: study.members(task, experiment) for task in study.tasks}
     tasks = [
         task
@@ -420,6 +413,7 @@ def attention(study: Study, task: str) -> Shown:
         return missing(f"The attention of no {study.tasks[task]} run has been measured yet.")
     first = next(iter(probed.values()))[0]
     contrasts = list(first.control.contrasts)
+    nearest = measure(task, contrasts[0])
     with style():
         canvas, axes = plt.subplots(
             len(probed),
@@ -448,9 +442,9 @@ def attention(study: Study, task: str) -> Shown:
                 axis.axhline(0, color="#333333", linewidth=0.8)
                 axis.set_xticks(range(means.shape[1]))
                 axis.grid(axis="x", visible=False)
-            row[0].set_ylabel(f"{variant}\n{CONTRASTS[contrasts[0]][1]}", fontsize=8)
+            row[0].set_ylabel(f"{variant}\n{nearest.unit}", fontsize=8)
         for axis, contrast in zip(axes[0], contrasts, strict=True):
-            axis.set_title("\n".join(CONTRASTS[contrast]), fontsize=8, fontweight="normal")
+            axis.set_title("\n".join(measure(task, contrast)), fontsize=8, fontweight="normal")
         for row in axes:
             row[0].yaxis.set_major_locator(MaxNLocator(4))
         for axis in axes[-1]:
@@ -470,8 +464,8 @@ def attention(study: Study, task: str) -> Shown:
         return as_figure(
             canvas,
             f"attention-{task}",
-            f"{study.tasks[task]}: attention {CONTRASTS[contrasts[0]][0]}, L-update less H-update, "
-            f"all layers: {told}",
+            f"{study.tasks[task]}: attention {nearest.title}, L-update less H-update, all layers: "
+            f"{told}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
 

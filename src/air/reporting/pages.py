@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -149,7 +150,8 @@ def render(notebook: Path, page: Path) -> None:
     folder_of_files.mkdir(parents=True)
     for name, file in files.items():
         write_bytes(folder_of_files / name, file)
-    for anchor, title in sections(content):
+    contents = sections(body)
+    for anchor, title in contents:
         body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{anchor}">{title}</h2>', 1)
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
     name = notebook.stem
@@ -157,7 +159,7 @@ def render(notebook: Path, page: Path) -> None:
         name=name,
         title=PAGES.get(name, name.capitalize()),
         pages=PAGES,
-        sections=sections(content),
+        sections=contents,
         body=body,
         provenance=made_from,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
@@ -226,15 +228,9 @@ def take_files(content: Any, folder: str) -> dict[str, bytes]:
     return files
 
 
-def sections(content: Any) -> list[tuple[str, str]]:
-    """(anchor, title) of the second-level headings of a notebook, for its table of contents."""
-    titles = [
-        line.removeprefix("## ").strip()
-        for cell in content.cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if line.startswith("## ")
-    ]
+def sections(body: str) -> list[tuple[str, str]]:
+    """(anchor, title) of the second-level headings of a page, for its table of contents."""
+    titles = re.findall(r"<h2>(.*?)</h2>", body)
     return [(title.replace(" ", "-"), title) for title in titles]
 
 

@@ -12,6 +12,7 @@ from air.reporting import claims as judging
 from air.reporting import forms
 from air.reporting.claims import LEARNED
 from air.reporting.comparisons import regime
+from air.reporting.sections import wording
 from air.reporting.shown import Shown, as_table, missing
 from air.reporting.study import EXPERIMENTS, Study
 
@@ -256,10 +257,11 @@ def data(study: Study) -> Shown:
                     entries[f"{name}: rows of another rating"] = outside
             for trait, value in of.traits.items():
                 entries[f"{name}: {trait}"] = f"{value.mean:.1f} ({value.min} to {value.max})"
-        if "walls" in found.splits.train.traits:
-            rows, across = map(int, found.board.split(" x "))
-            share = found.splits.train.traits["walls"].mean / (rows * across)
-            entries["training: share of walls"] = f"{share:.2f}"
+        rows, across = map(int, found.board.split(" x "))
+        for trait in wording(task).shares:
+            if trait in found.splits.train.traits:
+                share = found.splits.train.traits[trait].mean / (rows * across)
+                entries[f"training: share of {trait}"] = f"{share:.2f}"
         columns[title] = pd.Series(entries)
     if not columns:
         return missing("No data set has been made yet.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from air.tasks.task import PAD, Neighbourhood
+from air.tasks.task import PAD, Measure, Neighbourhood, Wording
 
 WALL, FREE, START, GOAL, PATH = range(1, 6)
 
@@ -21,6 +21,21 @@ class Maze:
     csv_symbols: tuple[str, ...] = ("", *vocabulary[1:])
     mask_token = PATH
     undecided_token = PAD
+    wording = Wording(
+        rules="The answer marks a shortest path from start to goal. In the mazes made here it is "
+        "the only one of its length.",
+        query="path cells",
+        mask="on the path",
+        undecided="padding",
+        violation="differs from the answer",
+        neighbourhoods={
+            "nbr4": Measure("on 4 neighbours", "share, per cell"),
+            "nbr8": Measure("on 8 neighbours", "share, per cell"),
+            "win5": Measure("on 5 x 5 window", "share, per cell"),
+        },
+        shares=("walls",),
+        filled="#o",
+    )
 
     def __init__(self, size: int, members: int = 1) -> None:
         if not (1 <= size <= 64 and 1 <= members <= 8):

@@ -1,0 +1,76 @@
+"""Sections for each task, in its own words: no page and no figure asks which task it has."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+from air import paths
+from air.files import UserError
+from air.reporting.shown import Shown, show
+from air.reporting.study import Study
+from air.tasks.registry import TASKS
+from air.tasks.task import Measure, Wording
+
+# the two contrasts that every task has
+OTHERS = {
+    "d_ent": Measure("entropy (H - L)", "of log(cells)"),
+    "d_viol": Measure("on violations"),
+}
+
+
+def wording(task: str) -> Wording:
+    """What a task's things are called.
+
+    Raises:
+        UserError: the study is about a task that this version does not have.
+    """
+    if task not in TASKS:
+        raise UserError(
+            f"{paths.PARAMS_CHECKED}: tasks: {task} is none of {', '.join(TASKS)}; run air check"
+        )
+    return TASKS[task].wording
+
+
+def measure(task: str, contrast: str) -> Measure:
+    """What a contrast of attention (``d_...``) is called."""
+    return OTHERS.get(contrast) or wording(task).neighbourhood(contrast.removeprefix("d_"))
+
+
+def each_task(study: Study, parts: Callable[[str], Sequence[Shown | list[Shown]]]) -> None:
+    """Show a section for each of the study's tasks: its title, and the ``parts`` of it."""
+    for task, title in study.tasks.items():
+        show(Shown(f"<h2>{escape(title)}</h2>"), *parts(task))
+
+
+def heading(title: str) -> Shown:
+    """The title of a part of a section."""
+    return Shown(f"<h3>{escape(title)}</h3>")
+
+
+def text(sentences: str) -> Shown:
+    """A paragraph."""
+    return Shown(f"<p>{escape(sentences, quote=False)}</p>")
+
+
+def rules(task: str) -> Shown:
+    """What the puzzles of a task ask for."""
+    return text(wording(task).rules)
+
+
+def undecided(study: Study, task: str) -> Shown:
+    """What an undecided cell shows, and how many sub-steps there are."""
+    model = study.params.task(task).model
+    return text(
+        f"Undecided is a cell that shows {wording(task).undecided}. A segment has "
+        f"{model.updates_per_segment} sub-steps, a rollout {model.max_segments} segments."
+    )
+
+
+def mask(task: str) -> Shown:
+    """What is in the mask."""
+    return text(f"A cell is in the mask while it is {wording(task).mask}.")
+
+
+def asked(task: str) -> Shown:
+    """Which cells are asked, and what is a violation."""
+    words = wording(task)
+    return text(f"Cells asked: {words.query}. A cell breaks a rule if it {words.violation}.")
