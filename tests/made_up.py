@@ -66,14 +66,11 @@ def study(
     curve: np.ndarray = FLAT,
     probes: Measured = EMPTY,
 ) -> MadeUp:
-    """A study of every task with these results, and the project's own paper.yaml and claims."""
+    """A study of every task with these results, and the project's own paper.yaml."""
     yaml = YAML(typ="safe")
     paper = Paper.model_validate(yaml.load(ROOT / paths.PAPER))
-    claims = yaml.load(ROOT / paths.CLAIMS_TEXT)
     accuracies = accuracies or {}
     probed = {variant for found in probes.values() for variant, _ in found}
     variants = [*accuracies, *sorted(probed - set(accuracies))]
     params = checked(variants)
-    return MadeUp(
-        params, paper, claims, accuracies=accuracies, share=solved, curve=curve, probes=probes
-    )
+    return MadeUp(params, paper, accuracies=accuracies, share=solved, curve=curve, probes=probes)

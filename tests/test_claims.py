@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from air.reporting import claims
+from air.reporting.claims import CLAIMS
+from air.reporting.claims.claim import over_runs, over_tasks
 from air.results.attention import AttentionMeasures, Cells, Contrast, Overall
 from air.results.form import Curve
 from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
@@ -29,11 +31,12 @@ UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
     ],
 )
 def test_injection(accuracies: dict[str, list[float]], verdict: str) -> None:
-    assert claims.injection(study(accuracies), "sudoku")["verdict"] == verdict
+    assert CLAIMS["C1"].judge(study(accuracies), "sudoku").verdict == verdict
 
 
 def test_injection_figures_by_hand() -> None:
-    found = claims.injection(study({"Lx_H": HIGH, "Lx_Hx": LOW, "hrm": [0.55]}), "sudoku")
+    made_up = study({"Lx_H": HIGH, "Lx_Hx": LOW, "hrm": [0.55]})
+    found = CLAIMS["C1"].judge(made_up, "sudoku").content()
     assert found["effect"] == pytest.approx(0.61 - 0.51)
     # both spreads are .01 and both groups have 3 runs: t(.975, 4) = 2.776 standard errors
     assert found["interval"][0] == pytest.approx(0.1 - 2.776 * (2 * 1e-4 / 3) ** 0.5, abs=1e-5)
@@ -45,23 +48,24 @@ def test_injection_figures_by_hand() -> None:
 @pytest.mark.parametrize(
     ("claim", "accuracies"),
     [
-        (claims.injection, {"Lx_H": HIGH, "Lx_Hx": LOW}),
-        (claims.injection, {"Lx_H": LOW, "Lx_Hx": HIGH}),
-        (claims.level_tokens, {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW,
+        ("C1", {"Lx_H": HIGH, "Lx_Hx": LOW}),
+        ("C1", {"Lx_H": LOW, "Lx_Hx": HIGH}),
+        ("C4", {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW,
                                "level_token_prepend": HIGH, "level_token_prepend_no_strip": LOW}),
-        (claims.operators, {"Lx_H": HIGH, "operator_minus": HIGH}),
-        (claims.operators, {"Lx_H": HIGH, "operator_minus": LOW}),
+        ("C6", {"Lx_H": HIGH, "operator_minus": HIGH}),
+        ("C6", {"Lx_H": HIGH, "operator_minus": LOW}),
     ],
 )  # fmt: skip
 def test_models_that_still_learn_decide_nothing(
-    claim: Any, accuracies: dict[str, list[float]]
+    claim: str, accuracies: dict[str, list[float]]
 ) -> None:
-    decided = claim(study(accuracies), "sudoku")
+    judge = CLAIMS[claim].judge
+    decided = judge(study(accuracies), "sudoku").content()
     assert decided["verdict"] in ("holds", "fails")
     assert decided["regime"] == "converged"
-    rising = claim(study(accuracies, curve=np.linspace(0, 0.7, 100)), "sudoku")
+    rising = judge(study(accuracies, curve=np.linspace(0, 0.7, 100)), "sudoku").content()
     assert (rising["verdict"], rising["regime"]) == ("inconclusive", "still learning")
-    unknown = claim(study(accuracies, curve=np.full(100, np.nan)), "sudoku")
+    unknown = judge(study(accuracies, curve=np.full(100, np.nan)), "sudoku").content()
     assert (unknown["verdict"], unknown["regime"]) == ("inconclusive", "unknown")
 
 
@@ -105,9 +109,9 @@ def rolled(
 )
 def test_commitment(z_L: list[float], z_H: list[float], verdict: str) -> None:
     probed = study(probes={"rollout": {("Lx_H", 0): rolled(z_L, z_H)}})
-    assert claims.commitment(probed, "sudoku")["verdict"] == verdict
+    assert CLAIMS["C2"].judge(probed, "sudoku").verdict == verdict
     other = study(probes={"rollout": {("Lx_Hx", 0): rolled(z_L, z_H)}})
-    assert claims.commitment(other, "sudoku")["verdict"] == "not run"
+    assert CLAIMS["C2"].judge(other, "sudoku").verdict == "not run"
 
 
 def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> FreezeMeasures:
@@ -149,8 +153,8 @@ def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> F
 )
 def test_freezing(measures: FreezeMeasures, sudoku: str, maze: str) -> None:
     probed = study(probes={"freeze": {("Lx_H", 0): measures}})
-    assert claims.freezing(probed, "sudoku")["verdict"] == sudoku
-    assert claims.freezing(probed, "maze")["verdict"] == maze
+    assert CLAIMS["C3"].judge(probed, "sudoku").verdict == sudoku
+    assert CLAIMS["C3"].judge(probed, "maze").verdict == maze
 
 
 @pytest.mark.parametrize("solved", [0.0, 0.1, float("nan")])
@@ -164,7 +168,7 @@ def test_a_run_that_has_not_learned_decides_nothing(solved: float) -> None:
         },
     )
     verdicts = claims.judge(probed)
-    assert {verdicts[name]["verdict"] for name in ("C2", "C3", "C5")} == {"inconclusive"}
+    assert {verdicts[name].verdict for name in ("C2", "C3", "C5")} == {"inconclusive"}
 
 
 TOKENS = {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW}
@@ -185,7 +189,7 @@ TOKENS = {"Lx_H": HIGH, "L2x_H2x": LOW, "level_token_addition": LOW}
     ],
 )  # fmt: skip
 def test_level_tokens(accuracies: dict[str, list[float]], verdict: str) -> None:
-    assert claims.level_tokens(study(accuracies), "sudoku")["verdict"] == verdict
+    assert CLAIMS["C4"].judge(study(accuracies), "sudoku").verdict == verdict
 
 
 def looked(near: Any, violations: Any, overall: Any = ZERO) -> AttentionMeasures:
@@ -216,8 +220,8 @@ def looked(near: Any, violations: Any, overall: Any = ZERO) -> AttentionMeasures
 )
 def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
     probed = study(probes={"attention": {("Lx_H", 0): looked(near, violations)}})
-    assert claims.locality(probed, "sudoku")["verdict"] == sudoku
-    assert claims.locality(probed, "maze")["verdict"] == maze
+    assert CLAIMS["C5"].judge(probed, "sudoku").verdict == sudoku
+    assert CLAIMS["C5"].judge(probed, "maze").verdict == maze
 
 
 @pytest.mark.parametrize(
@@ -230,8 +234,8 @@ def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
     ],
 )
 def test_operators(minus: list[float], verdict: str) -> None:
-    found = claims.operators(study({"Lx_H": HIGH, "operator_minus": minus}), "sudoku")
-    assert found["verdict"] == verdict
+    found = CLAIMS["C6"].judge(study({"Lx_H": HIGH, "operator_minus": minus}), "sudoku")
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -251,9 +255,9 @@ def test_the_local_update_receives_the_input(
     probed = {(variant, 0): looked([ZERO], [ZERO], ends) for variant, ends in effects.items()}
     accuracies = {variant: [0.5] for variant in effects}
     made_up = study(accuracies, probes={"attention": probed})
-    assert claims.input_sided(made_up, "sudoku")["verdict"] == verdict
+    assert CLAIMS["X1"].judge(made_up, "sudoku").verdict == verdict
     unlearned = study(accuracies, solved=0.05, probes={"attention": probed})
-    told = claims.input_sided(unlearned, "sudoku")["verdict"]
+    told = CLAIMS["X1"].judge(unlearned, "sudoku").verdict
     assert told == ("not run" if verdict == "not run" else "inconclusive")
 
 
@@ -264,20 +268,20 @@ def test_z_H_is_surer(symmetric: tuple[float, float], verdict: str) -> None:
     leads = {"Lx_H": (0.05, 0.08), "L_Hx": (0.03, 0.04), "Lx_Hx": symmetric}
     probed = {(variant, 0): rolled(lead=list(ends)) for variant, ends in leads.items()}
     made_up = study({variant: [0.5] for variant in leads}, probes={"rollout": probed})
-    assert claims.surer(made_up, "maze")["verdict"] == verdict
+    assert CLAIMS["X2"].judge(made_up, "maze").verdict == verdict
 
 
 def test_verdicts_over_runs_and_tasks() -> None:
-    assert claims.over_runs([]) == "not run"
-    assert claims.over_runs(["holds", "holds"]) == "holds"
-    assert claims.over_runs(["holds", "fails"]) == "inconclusive"
-    assert claims.over_runs(["holds", "fails", "fails"]) == "fails"
-    assert claims.over_tasks(["holds", "fails"]) == "fails"
-    assert claims.over_tasks(["holds", "not run"]) == "inconclusive"
-    assert claims.over_tasks(["not run", "not run"]) == "not run"
+    assert over_runs([]) == "not run"
+    assert over_runs(["holds", "holds"]) == "holds"
+    assert over_runs(["holds", "fails"]) == "inconclusive"
+    assert over_runs(["holds", "fails", "fails"]) == "fails"
+    assert over_tasks(["holds", "fails"]) == "fails"
+    assert over_tasks(["holds", "not run"]) == "inconclusive"
+    assert over_tasks(["not run", "not run"]) == "not run"
 
 
 def test_every_claim_is_judged() -> None:
     verdicts = claims.judge(study())
     assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2"]
-    assert {claim["verdict"] for claim in verdicts.values()} == {"not run"}
+    assert {claim.verdict for claim in verdicts.values()} == {"not run"}

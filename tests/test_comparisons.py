@@ -110,14 +110,14 @@ def test_progress_by_hand() -> None:
     ],
 )
 def test_regime_of_one_run(values: np.ndarray, train: Train, wanted: str) -> None:
-    assert regime([curve(values)], train)["regime"] == wanted
+    assert regime([curve(values)], train).regime == wanted
 
 
 def test_regime_of_a_group_is_that_of_its_mean() -> None:
     up = np.r_[np.full(80, 0.5), np.full(20, 0.55)]
     down = np.r_[np.full(80, 0.5), np.full(20, 0.47)]
-    assert regime([curve(up), curve(down)], CONSTANT) == {
+    assert regime([curve(up), curve(down)], CONSTANT).content() == {
         "regime": "converged", "training_accuracy": 0.51, "rise": 0.01,
     }  # fmt: skip
-    assert regime([curve(up), curve(up), curve(down)], CONSTANT)["regime"] == "still learning"
-    assert regime([], CONSTANT) == {"regime": "unknown"}
+    assert regime([curve(up), curve(up), curve(down)], CONSTANT).regime == "still learning"
+    assert regime([], CONSTANT).content() == {"regime": "unknown"}

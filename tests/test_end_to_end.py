@@ -212,7 +212,7 @@ def test_what_reruns_when_code_changes(restored: Path) -> None:
     probes = ("rollout", "freeze", "attention")
     edited = {
         "reporting/tables.py": of("report"),
-        "reporting/claims.py": of("claims", "report"),
+        "reporting/claims/c2_commitment.py": of("claims", "report"),
         "sources/generate.py": of("check", "data"),
         "evaluation/accuracy.py": of("evaluate"),
         "probes/freezing.py": of("freeze"),

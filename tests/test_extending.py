@@ -60,7 +60,8 @@ def test_the_examples_work(tmp_path: Path) -> None:
     wanted += [f"{run}/evaluation.json" for run in (sudoku, flood)]
     ended = call(folder, "snakemake", "--cores", "2", *wanted)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-    for command in (["claims"], ["report", "index"], ["report", "data"]):
+    pages = ("index", "data", "attention")
+    for command in (["claims"], *(["report", page] for page in pages)):
         ended = call(folder, "air", *command)
         assert ended.returncode == 0, ended.stderr
 
@@ -75,9 +76,10 @@ def test_the_examples_work(tmp_path: Path) -> None:
         assert 1 <= read(f"{run}/settling.json")["segments"] <= 8
     claim = json.loads((folder / "reports/claims.json").read_text(encoding="utf-8"))["X3"]
     assert set(claim) == {"title", "verdict", "sudoku", "maze", "flood"}
-    index, data = (
-        (folder / "reports/html" / page).read_text(encoding="utf-8")
-        for page in ("index.html", "data.html")
+    index, data, attention = (
+        (folder / f"reports/html/{page}.html").read_text(encoding="utf-8") for page in pages
     )
     assert re.search(r"[Ss]eed 0: settled after \d\.\d segments", index)
     assert "reached cells" in data
+    assert "can be reached from the start" in data  # in the task's own words
+    assert "Flood: attention on row and column" in attention

@@ -23,7 +23,7 @@ from air.files import UserError, read_arrays
 from air.foreign_checkpoints import import_checkpoint
 from air.model.config import ModelConfig
 from air.params import load_params
-from air.reporting.claims import judge
+from air.reporting.claims import judge, read
 from air.reporting.study import Study
 from air.sources.imports import COLUMNS, read_csv
 from air.sources.maze import MazeCsv
@@ -128,7 +128,7 @@ LOADERS: dict[str, tuple[Path, Callable[[], object], int]] = {
                 lambda: load_puzzles(Path("data/sudoku/train.safetensors")), 200),
     "model": (RUN / "model.safetensors", lambda: load_model(RUN / "model.safetensors"), 150),
     "checked parameters": (Path("results/params.json"), Study.load, 40),
-    "claims.yaml": (Path("reports/claims.yaml"), Study.load, 30),
+    "claims.json": (Path("reports/claims.json"), read, 40),
     "paper.yaml": (Path("reports/paper.yaml"), Study.load, 30),
     **{name: (RUN / name, of_study(judge), 30)
        for name in ("evaluation.json", "rollout.json", "freeze.json", "attention.json")},

@@ -37,7 +37,7 @@ RUN = "results/sudoku/Lx_H/seed0"
 OTHER = "results/sudoku/Lx_Hx/seed0"
 MODEL = f"{RUN}/model.safetensors"
 TRAIN, TEST = (f"data/sudoku/{split}.safetensors" for split in ("train", "test"))
-PARAMS, CLAIMS, PAPER = "results/params.json", "reports/claims.yaml", "reports/paper.yaml"
+PARAMS, PAPER = "results/params.json", "reports/paper.yaml"
 
 
 # What is done to a file.
@@ -177,7 +177,6 @@ READ: list[tuple[str, str, dict[Any, str]]] = [
     (MODEL, "freeze sudoku Lx_H", TENSORS),
     (PARAMS, "claims", JSON),
     (PARAMS, "publish", JSON),
-    (CLAIMS, "claims", YAML),
     (PAPER, "claims", YAML),
     (f"{RUN}/evaluation.json", "claims", JSON),
     (f"{RUN}/rollout.json", "claims", JSON),
@@ -321,19 +320,16 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "splits: train and test have other traits"),
     ("reports/claims.json", text("[]"), "report index", "input should be a valid dictionary"),
     ("reports/claims.json", put("C1.sudoku", {"verdict": "holds"}), "report index",
-     "C1.sudoku is not what `air claims` writes (KeyError: 'asymmetric'); run it again"),
+     "C1.sudoku.asymmetric: this key is missing; delete it and run again"),
     ("reports/claims.json", put("C1.verdict", "maybe"), "report index",
      "C1.verdict: input should be 'holds', 'fails', 'inconclusive' or 'not run', not 'maybe'"),
-    (CLAIMS, text("[1]"), "claims", "input should be a valid dictionary"),
-    (CLAIMS, text("C1: {"), "claims", "not valid YAML"),
-    (CLAIMS, swap("committed:", "comitted:"), "claims", "C2.committed: this key is missing"),
-    (CLAIMS, swap("[sudoku, maze]", "[sudoku, chess]"), "claims",
-     "C1.tasks: chess is none of sudoku, maze"),
-    (CLAIMS, swap("maze: { freeze_H: 1,", "chess: { freeze_H: 1,"), "claims",
-     "C3: directions: must have a value for each of sudoku, maze"),
-    (CLAIMS, swap("failed: 0.01", "failed: !!python/object/apply:os.system [touch pwned]"),
+    (PARAMS, put("tasks", {"sudoku": "Sudoku"}), "claims",
+     "tasks: maze is missing, which C1 is about; run air check"),
+    (PAPER, text("[1]"), "claims", "input should be a valid dictionary"),
+    (PAPER, text("accuracy: {"), "claims", "not valid YAML"),
+    (PAPER, swap("std: 3.3", "std: !!python/object/apply:os.system [touch pwned]"),
      "claims", "not valid YAML: could not determine a constructor"),
-    (CLAIMS, swap("failed: 0.01", "failed: 2001-99-99"), "claims", "not a YAML file (month must"),
+    (PAPER, swap("std: 3.3", "std: 2001-99-99"), "claims", "not a YAML file (month must"),
     (PAPER, swap("mean: 58.7", "mean: many"), "claims",
      "accuracy.L_Hx.sudoku.mean: input should be a valid number, not 'many'"),
     (PAPER, swap("freeze:", "froze:"), "claims", "freeze: this key is missing"),

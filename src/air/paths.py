@@ -3,7 +3,6 @@
 from pathlib import Path
 
 PARAMS_CHECKED = Path("results/params.json")
-CLAIMS_TEXT = Path("reports/claims.yaml")
 PAPER = Path("reports/paper.yaml")
 CLAIMS = Path("reports/claims.json")
 PUBLISHED = Path("reports/published")

@@ -2,7 +2,7 @@ rule claims:
     input:
         runs=outputs_of_runs,
         params="results/params.json",
-        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        paper="reports/paper.yaml",
         code=code("claims"),
     output:
         update("reports/claims.json"),
@@ -25,7 +25,7 @@ rule report:
         runs=outputs_of_runs,
         params="results/params.json",
         data=DATA,
-        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        paper="reports/paper.yaml",
         code=code("report"),
     output:
         page=report("reports/html/{notebook}.html", category="Pages", labels={"page": "{notebook}"}),

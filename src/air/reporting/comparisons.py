@@ -5,13 +5,14 @@ it says how fast the model learns. Which of the two a comparison is about is its
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from air.reporting.forms import Train
+from air.results.form import Form
 
 Regime = Literal["converged", "still learning", "unknown"]
 LEAST_RUNS = 3
@@ -80,8 +81,16 @@ def progress(curve: pd.DataFrame) -> tuple[float, float]:
     return means[0], means[0] - means[1]
 
 
-def regime(curves: Iterable[pd.DataFrame], train: Train) -> dict[str, Any]:
-    """Whether a group of runs had finished learning, and by what that was judged.
+class Learning(Form):
+    """A group's regime, and by what it was judged: training accuracy and its rise."""
+
+    regime: Regime
+    training_accuracy: float | None = None
+    rise: float | None = None
+
+
+def regime(curves: Iterable[pd.DataFrame], train: Train) -> Learning:
+    """Whether a group of runs had finished learning.
 
     Args:
         curves: training.csv of each of its runs.
@@ -89,13 +98,10 @@ def regime(curves: Iterable[pd.DataFrame], train: Train) -> dict[str, Any]:
     """
     seen = [progress(curve) for curve in curves]
     if not seen or not np.isfinite(seen).all():
-        return {"regime": "unknown"}
+        return Learning(regime="unknown")
     accuracy, rise = np.mean(seen, axis=0).round(6).tolist()
     annealed = train.schedule != "constant" and train.lr_final < 0.5
     settled = accuracy >= SATURATED or (rise <= RISE and not annealed)
-    found: Regime = "converged" if settled else "still learning"
-    return {
-        "regime": found,
-        "training_accuracy": accuracy,
-        "rise": rise,
-    }
+    return Learning(
+        regime="converged" if settled else "still learning", training_accuracy=accuracy, rise=rise
+    )

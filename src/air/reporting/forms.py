@@ -3,14 +3,13 @@
 Only what the report makes use of is named; more may be there.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from air.results.form import Count, Ends, Form, Index, Share
+from air.results.form import Count, Ends, Form, Index
 
-Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 # names that become names of files: never a path
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\z")]
 
@@ -166,79 +165,7 @@ def misfit(boards: object, look: Look) -> str:
     return f"hold a token beyond {tokens - 1}" if found.max(initial=0) >= tokens else ""
 
 
-# reports/claims.yaml, reports/paper.yaml and reports/claims.json
-
-
-class Strict(Form):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Claim(Strict):
-    title: str
-    statement: str
-    own: bool = False
-    tasks: list[str]
-
-    @model_validator(mode="after")
-    def _about_each_task(self) -> Self:
-        for key, value in self:
-            if isinstance(value, dict) and set(value) != set(self.tasks):
-                raise ValueError(f"{key}: must have a value for each of {', '.join(self.tasks)}")
-        return self
-
-
-class _Committed(_Claim):
-    committed: Share
-
-
-class _Directions(Strict):
-    freeze_H: Literal[-1, 1]
-    freeze_L: Literal[-1, 1]
-
-
-class _Directed(_Claim):
-    directions: dict[str, _Directions]
-    failed: Share
-
-
-class _Restored(_Claim):
-    restored: float
-
-
-class _Violations(_Claim):
-    violations: list[str]
-
-
-class _Margin(_Claim):
-    margin: float
-
-
-class _NoneByTask(_Claim):
-    none: dict[str, float]
-
-
-class _None(_Claim):
-    none: float
-
-
-class _Further(_Claim):
-    """A claim that was added, with thresholds of its own."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Claims(Form):
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, _Further]
-
-    C1: _Claim
-    C2: _Committed
-    C3: _Directed
-    C4: _Restored
-    C5: _Violations
-    C6: _Margin
-    X1: _NoneByTask
-    X2: _None
+# reports/paper.yaml
 
 
 # As the file writes them: differences of whole numbers are whole numbers.
@@ -289,20 +216,3 @@ class Paper(Form):
     accuracy: dict[str, dict[str, Published]]
     freeze: dict[str, Freezing]
     attention: dict[str, Attended]
-
-
-class _OnTask(Form):
-    model_config = ConfigDict(extra="allow")
-
-    verdict: Verdict
-
-
-class _Judged(Form):
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, _OnTask]
-
-    title: str
-    verdict: Verdict
-
-
-Judged = dict[str, _Judged]

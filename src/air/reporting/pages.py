@@ -242,7 +242,7 @@ def provenance() -> dict[str, str]:
         "preset": study.params.preset,
         "parameters": digest([paths.PARAMS_CHECKED]),
         "data": ", ".join(_data(study)) or "not made yet",
-        "report's code": digest(sorted(path for path in HERE.iterdir() if path.is_file())),
+        "report's code": digest(_code()),
         "computed": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
         "rendered by": ", ".join(
             f"{name} {version(name).split('+')[0]}" for name in ("air", "torch", "numpy")
@@ -256,6 +256,13 @@ def digest(files: Iterable[Path]) -> str:
     for file in files:
         content.update(hashlib.sha256(file.read_bytes()).digest())
     return content.hexdigest()[:8]
+
+
+def _code() -> list[Path]:
+    """The files that pages are made by: this package, the types it reads, the tasks' words."""
+    folders = (HERE, HERE.parent / "results", HERE.parent / "tasks")
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if path.parent.name != "__pycache__"]
 
 
 def _data(study: Study) -> list[str]:

@@ -24,7 +24,6 @@ from air.files import (
     reading,
     there,
 )
-from air.reporting import forms
 from air.reporting.forms import Checked, Look, Paper, Params, Runs, VariantSays, misfit
 from air.results.attention import AttentionMeasures, Maps
 from air.results.evaluation import Evaluation
@@ -52,9 +51,8 @@ class Study:
 
     checked: Checked
     published: Paper
-    claims: dict[str, Any]
     # files are read once: pages ask for the same measures again and again
-    _read: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls) -> "Study":
@@ -65,16 +63,7 @@ class Study:
         """
         params = read_json(paths.PARAMS_CHECKED, Checked)
         paper = checked(Paper, read_yaml(paths.PAPER, RESTORE, RESTORE), paths.PAPER, RESTORE)
-        claims = read_yaml(paths.CLAIMS_TEXT, RESTORE, RESTORE)
-        checked(forms.Claims, claims, paths.CLAIMS_TEXT, RESTORE)
-        for name, claim in claims.items():
-            for task in claim["tasks"]:
-                if task not in params.tasks:
-                    raise UserError(
-                        f"{paths.CLAIMS_TEXT}: {name}.tasks: {task} is none of "
-                        f"{', '.join(params.tasks)}"
-                    )
-        return cls(params, paper, claims)
+        return cls(params, paper)
 
     @property
     def tasks(self) -> dict[str, str]:

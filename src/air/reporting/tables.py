@@ -6,11 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from air import paths
-from air.files import UserError, read_json
 from air.reporting import claims as judging
-from air.reporting import forms
-from air.reporting.claims import LEARNED
+from air.reporting.claims import CLAIMS, read
+from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
 from air.reporting.sections import wording
 from air.reporting.shown import Shown, as_table, missing
@@ -21,32 +19,31 @@ OWN = " <span class='own'>not in the paper</span>"
 
 def claims(study: Study) -> Shown:
     """Every claim with its verdict, as ``air claims`` wrote them."""
-    verdicts = {k: v.model_dump() for k, v in read_json(paths.CLAIMS, forms.Judged).items()}
     rows, plain = [], []
-    for name, text in study.claims.items():
-        claim = verdicts.get(name, {})
-        told = {task: _told(name, task, claim) for task in text["tasks"]}
-        for task in text["tasks"]:
+    for number, judged in read().items():
+        claim = CLAIMS[number]
+        found = {task: judged.on(task) for task in claim.tasks}
+        for task, one in found.items():
             plain.append(
                 {
-                    "claim": name,
-                    "title": text["title"],
-                    "whose": "this project" if text.get("own") else "the paper",
+                    "claim": number,
+                    "title": claim.title,
+                    "whose": "this project" if claim.own else "the paper",
                     "task": study.tasks[task],
-                    "verdict": claim[task]["verdict"],
-                    "evidence": told[task],
+                    "verdict": one.verdict,
+                    "evidence": one.evidence(),
                 }
             )
         tasks = "".join(
-            f"<p><b>{study.tasks[task]}</b> {_badge(claim[task]['verdict'])} "
-            f"{escape(told[task], quote=False)}</p>"
-            for task in text["tasks"]
+            f"<p><b>{study.tasks[task]}</b> {_badge(one.verdict)} "
+            f"{escape(one.evidence(), quote=False)}</p>"
+            for task, one in found.items()
         )
         rows.append(
-            f"<tr><th scope='row'>{name}</th><td><b>{escape(text['title'])}</b>"
-            f"{OWN if text.get('own') else ''}"
-            f"<p>{escape(text['statement'])}</p></td>"
-            f"<td>{_badge(claim['verdict'])}</td><td>{tasks}</td></tr>"
+            f"<tr><th scope='row'>{number}</th><td><b>{escape(claim.title)}</b>"
+            f"{OWN if claim.own else ''}"
+            f"<p>{escape(claim.statement)}</p></td>"
+            f"<td>{_badge(judged.verdict)}</td><td>{tasks}</td></tr>"
         )
     titles = ("No.", "Claim", "Here", "What was measured")
     head = "<tr>" + "".join(f"<th scope='col'>{title}</th>" for title in titles) + "</tr>"
@@ -55,17 +52,7 @@ def claims(study: Study) -> Shown:
     return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
 
 
-def _told(name: str, task: str, claim: dict[str, Any]) -> str:
-    try:
-        return evidence(name, claim[task])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{paths.CLAIMS}: {name}.{task} is not what `air claims` writes "
-            f"({type(error).__name__}: {error}); run it again"
-        ) from None
-
-
-def rules(study: Study) -> Shown:
+def rules() -> Shown:
     """How verdicts come about, as the code says it, and the thresholds of each claim."""
     text = escape(judging.__doc__ or "").split("\n\n", 1)[1]
     blocks = []
@@ -76,12 +63,11 @@ def rules(study: Study) -> Shown:
         else:
             blocks.append(f"<p>{block}</p>")
     html = re.sub(r"``([\w ]+)``", lambda found: f"<code>{found[1]}</code>", "".join(blocks))
-    words = {"title", "statement", "tasks", "own"}
-    thresholds: dict[str, Any] = {
+    thresholds: dict[str, object] = {
         name: getattr(judging, name) for name in ("LEAST_RUNS", "SATURATED", "RISE", "LEARNED")
     }
-    for name, claim in study.claims.items():
-        thresholds |= {f"{name}: {key}": claim[key] for key in claim if key not in words}
+    for number, claim in CLAIMS.items():
+        thresholds |= {f"{number}: {key}": getattr(claim, key) for key in claim.thresholds}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(_plain(value))}</td></tr>"
         for name, value in thresholds.items()
@@ -93,84 +79,11 @@ def rules(study: Study) -> Shown:
     )
 
 
-def _plain(value: Any) -> str:
-    """A threshold in words: numbers, lists and mappings."""
+def _plain(value: object) -> str:
+    """A threshold in words: numbers, tuples and mappings."""
     if isinstance(value, dict):
         return "; ".join(f"{key} {_plain(part)}" for key, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def evidence(claim: str, found: dict[str, Any]) -> str:
-    """The figures behind a verdict on one task, in a sentence or two."""
-    if found["verdict"] == "not run":
-        return "The runs it needs are not part of this study."
-    unlearned = [
-        f"{run.capitalize()} solves {_percent(entry['solved'])} of the test puzzles: too few to "
-        "say what a model does that has learned its task."
-        for run, entry in _by_run(found)
-        if not (entry["solved"] or 0) > LEARNED
-    ]
-    return " ".join([_figures(claim, found), *unlearned])
-
-
-def _figures(claim: str, found: dict[str, Any]) -> str:
-    match claim:
-        case "C1":
-            ours, others = found["asymmetric"], found["symmetric"]
-            return (
-                f"{_percent(ours['exact_accuracy'])} of puzzles solved by {_runs(ours)} of "
-                f"asymmetric variants, {_percent(others['exact_accuracy'])} by {_runs(others)} of "
-                f"symmetric ones{_interval(found)}{_published(found)}. {_judged_in(found)}"
-            )
-        case "C2":
-            return " ".join(
-                f"Undecided in {run}: {_percent(entry['z_L']['undecided'])} of z_L's cells, "
-                f"{_percent(entry['z_H']['undecided'])} of z_H's."
-                for run, entry in _by_run(found)
-            )
-        case "C3":
-            return " ".join(
-                f"{run}: z_H frozen, z_L's content changes {_signed(entry['freeze_H'])}; "
-                f"z_L frozen, z_H's {_signed(entry['freeze_L'])}; accuracy "
-                f"{_percent(entry['normal_accuracy'])}, frozen "
-                f"{_percent(entry['freeze_H']['exact_accuracy'])} and "
-                f"{_percent(entry['freeze_L']['exact_accuracy'])}."
-                for run, entry in _by_run(found)
-            )
-        case "C4":
-            tokens = [name for name in found if name.startswith("level_token")]
-            regained = "; ".join(
-                f"{name.removeprefix('level_token_')} {_share(found[name].get('restored'))}"
-                for name in tokens
-            )
-            low, high = found.get("gap_interval", (None, None))
-            gap = f"Lx_H less L2x_H2x {100 * found['gap']:+.1f} points"
-            if low is not None:
-                gap += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-                if low <= 0:
-                    gap += ", so that no gap is established"
-            return f"{gap}. Share of the gap regained: {regained}. {_judged_in(found)}"
-        case "C5":
-            return " ".join(
-                f"{run}: contrast per layer {_layers(entry)}"
-                + (f", on violations {_layers(entry['d_viol'])}." if "d_viol" in entry else ".")
-                for run, entry in _by_run(found)
-            )
-        case "X1" | "X2":
-            what = "Attention nearby, L less H" if claim == "X1" else "Margin, z_H less z_L"
-            return f"{what}: " + "; ".join(
-                f"{run.replace('seed', 'seed ')} {_number(entry['effect'])} "
-                f"[{', '.join(_number(end) for end in entry['interval'])}]"
-                + ("" if (entry["solved"] or 0) > LEARNED else " (has not learned)")
-                for run, entry in found["runs"].items()
-            )
-        case _:
-            accuracies = "; ".join(
-                f"{name} {_percent(entry['exact_accuracy'])}{_points(entry)}"
-                for name, entry in found.items()
-                if isinstance(entry, dict) and entry.get("runs")
-            )
-            return f"{accuracies}. {_judged_in(found)}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def accuracy(study: Study, task: str, experiment: str) -> Shown:
@@ -196,7 +109,7 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
         )
     for title, names in groups.items():
         if len(names) > 1:
-            mean = judging.published_mean(study, task, names)
+            mean = published_mean(study, task, names)
             rows.append(
                 {
                     "variant": f"all {title}",
@@ -222,7 +135,7 @@ def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
         "here, %": f"{100 * runs.mean():.1f}" if len(runs) else "not run",
         "std": f"{100 * runs.std(ddof=1):.1f}" if len(runs) > 1 else "",
         "training puzzles, %": f"{100 * of_training.mean():.1f}" if len(of_training) else "",
-        "regime": regime(curves, study.params.task(task).train)["regime"] if len(runs) else "",
+        "regime": regime(curves, study.params.task(task).train).regime if len(runs) else "",
     }
 
 
@@ -373,72 +286,3 @@ def setting(study: Study) -> Shown:
 
 def _badge(verdict: str) -> str:
     return f"<span class='verdict {verdict.replace(' ', '-')}'>{verdict}</span>"
-
-
-def _by_run(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (name.replace("seed", "seed "), entry)
-        for name, entry in found.items()
-        if name.startswith("seed")
-    ]
-
-
-def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f} %"
-
-
-def _share(share: float | None) -> str:
-    return "unknown" if share is None else f"{100 * share:.0f} %"
-
-
-def _runs(group: dict[str, Any]) -> str:
-    return f"{group['runs']} run" + ("s" if group["runs"] != 1 else "")
-
-
-def _interval(found: dict[str, Any]) -> str:
-    if "interval" not in found:
-        return "; too few runs for an interval"
-    low, high = found["interval"]
-    told = f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
-    if found.get("runs_to_decide"):
-        told += f"; about {found['runs_to_decide']:,} runs per group would decide"
-    return told
-
-
-def _points(entry: dict[str, Any]) -> str:
-    """How far a group is from the one it is compared with, in points."""
-    if "interval" not in entry:
-        return ""
-    return " [" + ", ".join(f"{100 * end:+.1f}" for end in entry["interval"]) + "]"
-
-
-def _judged_in(found: dict[str, Any]) -> str:
-    """The regime of a comparison, and what follows for the verdict."""
-    match found["regime"]:
-        case "still learning":
-            return (
-                "Judged while still learning, so it decides nothing about models that have "
-                "finished: the difference may be one of speed."
-            )
-        case "unknown":
-            return "Whether these models had finished learning is unknown."
-        case _:
-            return "Judged on converged models."
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:+.3f}"
-
-
-def _published(found: dict[str, Any]) -> str:
-    published = found.get("published")
-    return f" (published {100 * published:+.1f})" if published is not None else ""
-
-
-def _layers(contrast: dict[str, Any]) -> str:
-    return " and ".join("-" if mean is None else f"{mean:+.3f}" for mean in contrast["mean"])
-
-
-def _signed(effect: dict[str, Any]) -> str:
-    low, high = effect["interval"]
-    return f"{effect['content_changes']:+.1f} [{low:+.1f}, {high:+.1f}]"

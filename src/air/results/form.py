@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_type_hints
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Count = Annotated[int, Field(gt=0)]
 Index = Annotated[int, Field(ge=0)]
@@ -26,9 +33,11 @@ class Form(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """What is written: the values that were given, keys in the order of the form."""
-        return self._in_order(self.model_dump(exclude_unset=True))
+        return self.model_dump(exclude_unset=True)
 
-    def _in_order(self, content: dict[str, Any]) -> dict[str, Any]:
+    @model_serializer(mode="wrap")
+    def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
         last = {key: content.pop(key) for key in self.written_last if key in content}
         return content | last
 

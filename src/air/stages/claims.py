@@ -9,5 +9,5 @@ from air.writing import write_json
 def claims() -> dict[str, str]:
     """Write reports/claims.json; the verdict on each claim."""
     found = judge(Study.load())
-    write_json(paths.CLAIMS, found)
-    return {name: claim["verdict"] for name, claim in found.items()}
+    write_json(paths.CLAIMS, {name: claim.content() for name, claim in found.items()})
+    return {name: claim.verdict for name, claim in found.items()}

@@ -1,0 +1,78 @@
+"""C2: z_H commits, z_L keeps cells undecided."""
+
+from air.reporting.claims.claim import (
+    ByRun,
+    Claim,
+    OfRun,
+    Verdict,
+    learned,
+    named,
+    of_default,
+    percent,
+)
+from air.reporting.study import Study
+from air.results.form import Ends, Form, Maybe
+from air.results.rollout import State
+
+
+class OfState(Form):
+    """The share of undecided cells over a whole rollout, and the cells that move."""
+
+    undecided: float
+    interval: Ends
+    moves: Maybe
+
+
+class Seed(OfRun):
+    """Both states of one run."""
+
+    z_L: OfState
+    z_H: OfState
+
+
+class Found(ByRun):
+    """By run."""
+
+    __pydantic_extra__: dict[str, Seed]
+
+    def figures(self) -> str:
+        return " ".join(
+            f"Undecided in {run}: {percent(entry.z_L.undecided)} of z_L's cells, "
+            f"{percent(entry.z_H.undecided)} of z_H's."
+            for run, entry in named(self.__pydantic_extra__)
+        )
+
+
+class Commitment(Claim):
+    number = "C2"
+    title = "z_H commits, z_L keeps cells undecided"
+    statement = (
+        "Decoded after every sub-step, z_H shows a decision in (nearly) every cell, while z_L "
+        "holds cells undecided and moves them about."
+    )
+    tasks = ("sudoku", "maze")
+    finding = Found
+    #: z_H counts as committed below, and z_L as undecided above, this share of undecided cells
+    committed = 0.01
+    thresholds = ("committed",)
+
+    def judge(self, study: Study, task: str) -> Found:
+        runs = {}
+        for seed, measures in of_default(study.rollouts(task)).items():
+            z_L, z_H = _of(measures.z_L), _of(measures.z_H)
+            runs[seed] = Seed(verdict=self._decided(z_L.interval, z_H.interval), z_L=z_L, z_H=z_H)
+        verdict, entries = learned(study, task, runs)
+        return Found(verdict=verdict, **entries)
+
+    def _decided(self, z_L: list[float], z_H: list[float]) -> Verdict:
+        if z_H[1] <= self.committed < z_L[0]:
+            return "holds"
+        return "fails" if z_H[0] > self.committed or z_L[1] <= self.committed else "inconclusive"
+
+
+def _of(state: State) -> OfState:
+    return OfState(
+        undecided=state.undecided_overall,
+        interval=state.undecided_overall_interval,
+        moves=state.undecided_moves,
+    )

@@ -1,0 +1,108 @@
+"""C5: L-updates look nearby, H-updates look wide."""
+
+from collections.abc import Sequence
+
+from air.reporting.claims.claim import (
+    ByRun,
+    Claim,
+    OfRun,
+    Verdict,
+    by_sign,
+    learned,
+    named,
+    of_default,
+    over_tasks,
+)
+from air.reporting.study import Study
+from air.results.attention import AttentionMeasures
+from air.results.form import Form, Maybe, MaybeEnds
+
+
+class OnViolations(Form):
+    """The contrast on cells that break a rule, per layer."""
+
+    mean: list[Maybe]
+    interval: list[MaybeEnds]
+
+
+class Seed(OfRun):
+    """The contrast on the nearest neighbourhood, on control cells, per layer."""
+
+    contrast: str
+    mean: list[Maybe]
+    interval: list[MaybeEnds]
+    d_viol: OnViolations | None = None
+
+
+class Found(ByRun):
+    """By run; what was published is the mean per layer."""
+
+    __pydantic_extra__: dict[str, Seed]
+    published: list[float] | None = None
+
+    def figures(self) -> str:
+        return " ".join(
+            f"{run}: contrast per layer {_layers(entry.mean)}"
+            + (f", on violations {_layers(entry.d_viol.mean)}." if entry.d_viol else ".")
+            for run, entry in named(self.__pydantic_extra__)
+        )
+
+
+class Locality(Claim):
+    number = "C5"
+    title = "L-updates look nearby, H-updates look wide"
+    statement = (
+        "L-updates give more attention to a cell's neighbourhood than H-updates do, in every "
+        "layer; only in deeper layers do they also turn to the cells that break a rule (Sudoku)."
+    )
+    tasks = ("sudoku", "maze")
+    finding = Found
+    #: the tasks of which the second half is said
+    violations = ("sudoku",)
+    thresholds = ("violations",)
+
+    def judge(self, study: Study, task: str) -> Found:
+        runs = {
+            seed: _run(measures, task in self.violations)
+            for seed, measures in of_default(study.attentions(task)).items()
+        }
+        verdict, entries = learned(study, task, runs)
+        result = Found.model_validate({"verdict": verdict, **entries})
+        paper = study.published.attention.get(task)
+        if paper is None:
+            return result
+        published = [mean for mean, _ in paper.control.d_nbr]
+        return result.model_copy(update={"published": published})
+
+
+def _run(measures: AttentionMeasures, with_violations: bool) -> Seed:
+    nearest = measures.control.nearest
+    contrast = measures.control.contrasts[nearest]
+    signs = [_sign(ends) for ends in contrast.interval]
+    if all(sign == "holds" for sign in signs):
+        verdict: Verdict = "holds"
+    else:
+        verdict = "fails" if signs.count("fails") >= len(signs) / 2 else "inconclusive"
+    entry = Seed(verdict=verdict, contrast=nearest, mean=contrast.mean, interval=contrast.interval)
+    if not with_violations:
+        return entry
+    violations = measures.adjacent.contrasts["d_viol"]
+    first, last = (_sign(violations.interval[layer]) for layer in (0, -1))
+    routing: Verdict = "inconclusive"
+    if last == "holds" and first != "holds":
+        routing = "holds"
+    elif last == "fails":
+        routing = "fails"
+    on_violations = OnViolations(mean=violations.mean, interval=violations.interval)
+    return entry.model_copy(
+        update={"verdict": over_tasks([verdict, routing]), "d_viol": on_violations}
+    )
+
+
+def _sign(ends: Sequence[float | None]) -> Verdict:
+    known = [end for end in ends if end is not None]
+    return by_sign(known) if len(known) == 2 else "inconclusive"
+
+
+def _layers(means: list[float | None]) -> str:
+    return " and ".join("-" if mean is None else f"{mean:+.3f}" for mean in means)

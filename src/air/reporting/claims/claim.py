@@ -1,0 +1,166 @@
+"""What all claims have in common: how a claim is written, what is found, how verdicts combine."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, create_model
+
+from air.reporting.study import Run, Study
+from air.results.form import Form, Maybe
+
+Verdict = Literal["holds", "fails", "inconclusive", "not run"]
+LEARNED = 0.1
+PROBED = "Lx_H"  # the paper's default, whose inside it looks at
+T = TypeVar("T")
+
+
+class Finding(Form, ABC):
+    """What came of a claim on one task: a verdict and the figures behind it."""
+
+    verdict: Verdict
+
+    @abstractmethod
+    def figures(self) -> str:
+        """The figures, in a sentence or two."""
+
+    def evidence(self) -> str:
+        """What the page says of the verdict."""
+        if self.verdict == "not run":
+            return "The runs it needs are not part of this study."
+        return self.figures()
+
+
+class Judged(Form):
+    """A claim's entry in claims.json: its verdict, and the finding on each task by its name."""
+
+    title: str
+    verdict: Verdict
+
+    def on(self, task: str) -> Finding:
+        """The finding on a task."""
+        found: Finding = getattr(self, task)
+        return found
+
+
+class Claim(ABC):
+    """A claim: its text, the thresholds by which it is judged, and the function that judges it."""
+
+    number: ClassVar[str]
+    title: ClassVar[str]
+    statement: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]  #: those it is about
+    own: ClassVar[bool] = False  #: of this project, not of the paper
+    thresholds: ClassVar[tuple[str, ...]] = ()  #: names of the attributes that the page shows
+    finding: ClassVar[type[Finding]]
+
+    @classmethod
+    def form(cls) -> type[Judged]:
+        """The type of its entry in claims.json."""
+        tasks: dict[str, Any] = dict.fromkeys(cls.tasks, (cls.finding, ...))
+        return create_model(cls.number, __base__=Judged, **tasks)
+
+    @abstractmethod
+    def judge(self, study: Study, task: str) -> Finding:
+        """Hold it against the results of one task."""
+
+
+def over_tasks(verdicts: Iterable[Verdict]) -> Verdict:
+    """One verdict for a claim about several tasks."""
+    verdicts = list(verdicts)
+    if all(verdict == "not run" for verdict in verdicts):
+        return "not run"
+    if "fails" in verdicts:
+        return "fails"
+    return "holds" if all(verdict == "holds" for verdict in verdicts) else "inconclusive"
+
+
+def over_runs(verdicts: list[Verdict]) -> Verdict:
+    """One verdict for a claim that was looked at in several runs."""
+    if not verdicts:
+        return "not run"
+    if all(verdict == "holds" for verdict in verdicts):
+        return "holds"
+    return "fails" if verdicts.count("fails") > len(verdicts) / 2 else "inconclusive"
+
+
+def by_sign(interval: list[float], direction: int = 1) -> Verdict:
+    """Whether an interval lies on the side of zero that a claim says (1 above, -1 below)."""
+    low, high = sorted(direction * end for end in interval)
+    if low > 0:
+        return "holds"
+    return "fails" if high < 0 else "inconclusive"
+
+
+# Claims about what probed runs of the default variant do inside.
+
+
+class OfRun(Form):
+    """What was found in one run, and the share of test puzzles it solves."""
+
+    written_last = ("solved",)
+
+    verdict: Verdict
+    solved: Maybe = None
+
+
+class ByRun(Finding):
+    """A finding with an entry for each probed run, under ``seed<number>``."""
+
+    model_config = ConfigDict(extra="allow")
+    written_last = ("published",)
+
+    def runs(self) -> dict[str, OfRun]:
+        """The entry of each run."""
+        return self.model_extra or {}
+
+    def evidence(self) -> str:
+        unlearned = [
+            f"{run.capitalize()} solves {percent(entry.solved)} of the test puzzles: too few to "
+            "say what a model does that has learned its task."
+            for run, entry in named(self.runs())
+            if not (entry.solved or 0) > LEARNED
+        ]
+        said = super().evidence()
+        return said if self.verdict == "not run" else " ".join([said, *unlearned])
+
+
+R = TypeVar("R", bound=OfRun)
+
+
+def of_default(found: dict[Run, T]) -> dict[int, T]:
+    """A probe's measures of the default variant, by seed."""
+    return {seed: measures for (variant, seed), measures in found.items() if variant == PROBED}
+
+
+def learned(study: Study, task: str, runs: dict[int, R]) -> tuple[Verdict, dict[str, R]]:
+    """The verdict over probed runs, and the runs' entries, each with the share it solves.
+
+    A run that has not learned its task decides nothing.
+    """
+    entries: dict[str, R] = {}
+    for seed, entry in runs.items():
+        solved = study.solved(task, (PROBED, seed))
+        changed: dict[str, object] = {"solved": share(solved)}
+        if not solved > LEARNED:
+            changed["verdict"] = "inconclusive"
+        entries[f"seed{seed}"] = entry.model_copy(update=changed)
+    return over_runs([entry.verdict for entry in entries.values()]), entries
+
+
+def share(solved: float) -> float | None:
+    """A share as claims.json holds it; NaN, of a run not evaluated, is null."""
+    return round(solved, 6) if solved == solved else None
+
+
+# Words.
+
+
+def named(runs: dict[str, T]) -> list[tuple[str, T]]:
+    """Runs as sentences name them: "seed 0"."""
+    return [(name.replace("seed", "seed "), entry) for name, entry in runs.items()]
+
+
+def percent(part: float | None) -> str:
+    """A share in percent."""
+    return "none" if part is None else f"{100 * part:.1f} %"

@@ -1,0 +1,97 @@
+"""Claims about an effect that follows the side on which the input enters (X1, X2)."""
+
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from air.reporting.claims.claim import LEARNED, Finding, OfRun, Verdict, over_runs, share
+from air.reporting.study import Run, Study
+from air.results.attention import Overall
+from air.results.form import Maybe, MaybeEnds
+
+
+class Side(OfRun):
+    """The effect in one run."""
+
+    effect: Maybe
+    interval: MaybeEnds
+
+
+class Sides(Finding):
+    """The effect in every probed run, under ``<variant> seed<number>``."""
+
+    what: ClassVar[str]  #: is measured
+
+    runs: dict[str, Side] | None = None
+
+    def figures(self) -> str:
+        return f"{self.what}: " + "; ".join(
+            f"{run.replace('seed', 'seed ')} {_number(entry.effect)} "
+            f"[{', '.join(_number(end) for end in entry.interval)}]"
+            + ("" if (entry.solved or 0) > LEARNED else " (has not learned)")
+            for run, entry in (self.runs or {}).items()
+        )
+
+
+M = TypeVar("M")
+S = TypeVar("S", bound=Sides)
+
+
+def over_sides(
+    form: type[S],
+    study: Study,
+    task: str,
+    probed: dict[Run, M],
+    effect: Callable[[M], Overall],
+    none: float,
+    mirrored: bool,
+) -> S:
+    """Whether each probed run's effect is as its variant's side says, and all of them together.
+
+    Args:
+        none: an effect within it counts as none.
+        mirrored: H-sided variants should show the reverse of L-sided ones, not the same.
+    """
+    plain = study.members(task, "injection")
+    entries: dict[str, Side] = {}
+    kinds: set[int] = set()
+    for (variant, seed), measures in probed.items():
+        if variant not in plain:
+            continue
+        says = study.variants[variant]
+        side = int(np.sign(says.n_L - says.n_H)) if mirrored else int(says.n_L != says.n_H)
+        found = effect(measures)
+        solved = study.solved(task, (variant, seed))
+        ends = [end for end in found.interval if end is not None]
+        verdict: Verdict = "inconclusive"
+        if len(ends) == 2 and solved > LEARNED:
+            kinds.add(side)
+            verdict = _beyond(ends, side, none) if side else _within(ends, none)
+        entries[f"{variant} seed{seed}"] = Side(
+            verdict=verdict, effect=found.mean, interval=found.interval, solved=share(solved)
+        )
+    if not entries:
+        return form(verdict="not run")
+    verdict = over_runs([entry.verdict for entry in entries.values()])
+    if len(kinds) < 2 and verdict == "holds":
+        verdict = "inconclusive"  # nothing to compare with
+    return form(verdict=verdict, runs=entries)
+
+
+def _beyond(ends: list[float], side: int, none: float) -> Verdict:
+    low, high = sorted(side * end for end in ends)
+    if low > none:
+        return "holds"
+    return "fails" if high < none else "inconclusive"
+
+
+def _within(ends: list[float], none: float) -> Verdict:
+    low, high = ends
+    if -none < low and high < none:
+        return "holds"
+    return "fails" if low > none or high < -none else "inconclusive"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:+.3f}"
