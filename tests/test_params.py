@@ -1,5 +1,6 @@
 """Bad parameters get one clear line, before anything runs, whoever reads them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -54,7 +56,7 @@ FAULTS = [
     ("source: generate", "source: huggingface", "sudoku.data.repo: this key is missing"),
     ("    source: generate\n", "", "sudoku.data.source: this key is missing: generate, csv or"),
     ("clues: 10", "clues: 16", "sudoku.data: clues must be below the board's 16 cells"),
-    ("clues: 10", "clues: 10\n    clues: 9", "line 18: not valid YAML: found duplicate key"),
+    ("clues: 10", "clues: 10\n    clues: 9", "line 19: not valid YAML: found duplicate key"),
     ("steps: 250", "steps: 250\n    snapshots: [0, 300]",
      "sudoku.train: snapshots: 300 is not allowed: steps go from 0 to 250"),
     ("steps: 250", "steps: 250\n    snapshots: [10, 5]", "snapshots: 10 stands before 5"),
@@ -159,3 +161,24 @@ def air(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", main, *command], cwd=folder, capture_output=True, text=True
     )
+
+
+def test_editors_get_the_schema_of_what_is_checked() -> None:
+    """The committed schema is the code's; what it says of keys is what `air check` says."""
+    printed = CliRunner().invoke(app, ["check", "--schema"])
+    kept = (ROOT / "presets/params.schema.json").read_text(encoding="utf-8")
+    assert printed.output == kept, "run: air check --schema > presets/params.schema.json"
+    validator = Draft202012Validator(json.loads(kept))
+    for path in (ROOT / "params.yaml", *PRESETS):
+        text = path.read_text(encoding="utf-8")
+        line = text.splitlines()[0]
+        assert line.startswith("# yaml-language-server: $schema=")
+        assert (path.parent / line.split("=")[1]).read_text(encoding="utf-8") == kept
+        assert list(validator.iter_errors(YAML(typ="safe").load(text))) == []
+    for old, new in (
+        ("heads: 4", "haeds: 4"),
+        ("heads: 4", "heads: four"),
+        ("lr: 2.0e-3", "lr: -1"),
+    ):
+        wrong = YAML(typ="safe").load(SMOKE.replace(old, new, 1))
+        assert list(validator.iter_errors(wrong)), new

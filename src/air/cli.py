@@ -1,6 +1,7 @@
 """The ``air`` command: parse and call. One command per stage of the study, run in its root."""
 
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -82,8 +83,17 @@ def _run_the_code_of_this_folder() -> None:
 
 
 @app.command(epilog="Example: air check")
-def check() -> None:
+def check(
+    schema: Annotated[
+        bool, typer.Option("--schema", help="print the JSON Schema of params.yaml instead")
+    ] = False,
+) -> None:
     """Check params.yaml and write it out in full, as results/params.json."""
+    if schema:
+        from air.params import schema as of_params
+
+        print(json.dumps(of_params(), indent=2, ensure_ascii=False))
+        return
     from air.stages.check import check as stage
 
     print(f"params.yaml is valid: preset {stage()}")

@@ -149,6 +149,18 @@ _SECTIONS: dict[str, Any] = {
 _WHOLE = create_model("Whole", __base__=Params, **_SECTIONS)
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of params.yaml, by which editors complete and explain its keys.
+
+    What holds between keys (:meth:`TaskParams._fits`) is beyond it: `air check` says that.
+    """
+    found = _WHOLE.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found} | {
+        "title": "params.yaml",
+        "description": "What the AIR study runs; `air check` checks it whole.",
+    }
+
+
 class _At(ValueError):
     """A fault that belongs to a key below the section being checked."""
 
