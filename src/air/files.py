@@ -7,7 +7,7 @@ import reprlib
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from safetensors import SafetensorError, safe_open
 
 Arrays = Mapping[str, np.ndarray]
@@ -99,14 +100,25 @@ def checked(form: type[T], content: Any, path: Path, mend: str = AGAIN) -> T:
         return found
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        said = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "missing":
-            said = "this key is missing"
-        elif fault["type"] != "value_error":
-            said += f", not {short(fault['input'])}"
-        said = said[0].lower() + said[1:]
-        raise UserError(f"{path}: {f'{where}: ' if where else ''}{said}; {mend}") from None
+        said = complaint([str(part) for part in fault["loc"]], fault)
+        raise UserError(f"{path}: {said}; {mend}") from None
+
+
+def complaint(keys: Sequence[str], *faults: ErrorDetails) -> str:
+    """What pydantic found wrong at a key: ``key.path: what is wrong, what it is instead``.
+
+    Args:
+        faults: of one key; where it may be of several kinds, each has its own.
+    """
+    first = faults[0]
+    if first["type"] == "missing":
+        said = "this key is missing"
+    elif first["type"] == "value_error":  # which is our own
+        said = first["msg"].removeprefix("Value error, ")
+    else:
+        kinds = dict.fromkeys(fault["msg"][0].lower() + fault["msg"][1:] for fault in faults)
+        said = f"{' or '.join(kinds)}, not {short(first['input'])}"
+    return f"{'.'.join(keys)}: {said}" if keys else said
 
 
 @cache

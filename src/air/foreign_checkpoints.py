@@ -18,7 +18,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from air.files import UserError, read_yaml, reading
+from air.files import UserError, complaint, read_yaml, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import PAPER_VARIANTS, Variant
@@ -192,7 +192,10 @@ def import_checkpoint(
     except KeyError as error:
         raise UserError(f"{config_path}: arch has no key {error.args[0]}") from None
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason: object = error
+        if isinstance(error, ValidationError):
+            fault = error.errors()[0]
+            reason = complaint([str(part) for part in fault["loc"]], fault)
         raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
     ours = translated(sketch, tensors, path)
     model = AIR(config, parsed, len(embedding), cells, precision)

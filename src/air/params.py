@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails
 
 from air.devices import ComputeConfig
 from air.evaluation.config import EvaluationConfig
-from air.files import UserError, read_yaml, short
+from air.files import UserError, complaint, read_yaml
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
@@ -206,17 +207,12 @@ def _describe(error: ValidationError, content: Any) -> str:
         case "union_tag_invalid":
             allowed = fault["ctx"]["expected_tags"]
             return f"{where}.source: must be one of {allowed}, not {fault['ctx']['tag']!r}"
-        case "missing":
-            return f"{where}: this key is missing"
         case "value_error":
-            return f"{where}: {cause}" if where else str(cause)
-    # where a key may be of several kinds, each has its own complaint
-    said = [other["msg"] for other in error.errors() if _path(other) == path]
-    message = " or ".join(text[0].lower() + text[1:] for text in dict.fromkeys(said))
-    return f"{where}: {message}, not {short(fault['input'])}"
+            return complaint(path, fault)
+    return complaint(path, *(other for other in error.errors() if _path(other) == path))
 
 
-def _path(fault: Any) -> list[str]:
+def _path(fault: ErrorDetails) -> list[str]:
     """The keys that lead to a fault, without the kinds that pydantic names among them."""
     path = [str(part) for part in fault["loc"]]
     if len(path) > 2 and path[1] == "data" and path[2] in ("generate", "csv", "huggingface"):

@@ -22,11 +22,13 @@ from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
 from air.results.attention import AttentionMeasures
 from air.results.form import Curve
+from air.results.freeze import FreezeMeasures
 
 K = TypeVar("K")
 T = TypeVar("T")
 STATE_COLOURS = {"z_L": "#D55E00", "z_H": "#0072B2"}
 CONDITION_COLOURS = {"normal": "#999999", "freeze_H": "#0072B2", "freeze_L": "#D55E00"}
+CELL_COLOURS = {"control": "#56B4E9", "adjacent": "#E69F00"}
 CONDITIONS = {"normal": "nothing frozen", "freeze_H": "z_H frozen", "freeze_L": "z_L frozen"}
 MOVING = {"freeze_H": "z_L", "freeze_L": "z_H"}  # the state that is looked at
 ASIDE = 0.25  # opacity of single runs where their mean is drawn
@@ -302,28 +304,11 @@ def freeze(study: Study, task: str) -> Shown:
     probed = _by_variant(study.freezes(task))
     if not probed:
         return missing(f"No {study.tasks[task]} run has been frozen yet.")
-    kinds = {"content_changes": "", "mask_flips": "//"}
     with style():
         canvas, axes = _panels(len(probed), rows=1, height=2.6)
         for axis, (variant, runs) in zip(axes[0], probed.items(), strict=True):
-            for place, (frozen, state) in enumerate(MOVING.items()):
-                for bar, (condition, kind) in enumerate(
-                    (condition, kind) for kind in kinds for condition in ("normal", frozen)
-                ):
-                    values = [run.changes(condition, state, kind).mean for run in runs]
-                    x = place * 5 + bar + 0.3 * (bar > 1)
-                    axis.bar(
-                        x,
-                        np.mean(values),
-                        width=0.9,
-                        color=CONDITION_COLOURS[condition],
-                        hatch=kinds[kind],
-                        edgecolor="white",
-                    )
-                    axis.plot([x] * len(values), values, "k.", markersize=4)
-            axis.set_xticks([1.65, 6.65], ["of z_L", "of z_H"])
+            _change_bars(axis, runs)
             axis.set_title(variant)
-            axis.grid(axis="x", visible=False)
         _level(axes)
         axes[0, 0].set_ylabel("cells changed per puzzle")
         canvas.legend(
@@ -356,6 +341,28 @@ def freeze(study: Study, task: str) -> Shown:
             f"{study.tasks[task]}, {variant}: {'; '.join(parts)}",
             "Bar chart: changes of each state, normal and with the other frozen.",
         )
+
+
+def _change_bars(axis: Axes, runs: list[FreezeMeasures]) -> None:
+    """Of each state, both kinds of change: bars are means over runs, dots the runs."""
+    kinds = {"content_changes": "", "mask_flips": "//"}
+    for place, (frozen, state) in enumerate(MOVING.items()):
+        for bar, (condition, kind) in enumerate(
+            (condition, kind) for kind in kinds for condition in ("normal", frozen)
+        ):
+            values = [run.changes(condition, state, kind).mean for run in runs]
+            x = place * 5 + bar + 0.3 * (bar > 1)
+            axis.bar(
+                x,
+                np.mean(values),
+                width=0.9,
+                color=CONDITION_COLOURS[condition],
+                hatch=kinds[kind],
+                edgecolor="white",
+            )
+            axis.plot([x] * len(values), values, "k.", markersize=4)
+    axis.set_xticks([1.65, 6.65], ["of z_L", "of z_H"])
+    axis.grid(axis="x", visible=False)
 
 
 def freeze_transitions(study: Study, task: str) -> Shown:
@@ -425,23 +432,7 @@ def attention(study: Study, task: str) -> Shown:
         )
         for row, (variant, runs) in zip(axes, probed.items(), strict=True):
             for axis, contrast in zip(row, contrasts, strict=True):
-                for place, name in enumerate(("control", "adjacent")):
-                    found = [run.cells(name).contrasts[contrast] for run in runs]
-                    means = np.array([one.mean for one in found], dtype=float)
-                    x = np.arange(means.shape[1]) + (place - 0.5) * 0.4
-                    colour = ("#56B4E9", "#E69F00")[place]
-                    mean = means.mean(axis=0)
-                    axis.bar(x, mean, width=0.38, color=colour)
-                    if len(runs) == 1:
-                        ends = np.array(found[0].interval, dtype=float).T
-                        whiskers = np.nan_to_num(np.abs(ends - mean))
-                        style_ = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
-                        axis.errorbar(x, mean, yerr=whiskers, fmt="none", **style_)
-                    else:
-                        axis.plot(np.tile(x, len(runs)), means.ravel(), "k.", markersize=3)
-                axis.axhline(0, color="#333333", linewidth=0.8)
-                axis.set_xticks(range(means.shape[1]))
-                axis.grid(axis="x", visible=False)
+                _contrast_bars(axis, runs, contrast)
             row[0].set_ylabel(f"{variant}\n{nearest.unit}", fontsize=8)
         for axis, contrast in zip(axes[0], contrasts, strict=True):
             axis.set_title("\n".join(measure(task, contrast)), fontsize=8, fontweight="normal")
@@ -451,8 +442,14 @@ def attention(study: Study, task: str) -> Shown:
             axis.set_xlabel("layer")
         canvas.legend(
             handles=[
-                Rectangle((0, 0), 1, 1, facecolor="#56B4E9", label="control cells"),
-                Rectangle((0, 0), 1, 1, facecolor="#E69F00", label="violation-adjacent cells"),
+                Rectangle((0, 0), 1, 1, facecolor=CELL_COLOURS["control"], label="control cells"),
+                Rectangle(
+                    (0, 0),
+                    1,
+                    1,
+                    facecolor=CELL_COLOURS["adjacent"],
+                    label="violation-adjacent cells",
+                ),
             ],
             loc="outside lower center",
             ncols=2,
@@ -468,6 +465,31 @@ def attention(study: Study, task: str) -> Shown:
             f"{told}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
+
+
+def _contrast_bars(axis: Axes, runs: list[AttentionMeasures], contrast: str) -> None:
+    """Of both classes of cells, per layer: bars are means over runs, dots the runs.
+
+    Of a single run, whiskers are its intervals over puzzles.
+    """
+    layers = len(runs[0].control.contrasts[contrast].mean)
+    for place, (name, colour) in enumerate(CELL_COLOURS.items()):
+        found = [run.cells(name).contrasts[contrast] for run in runs]
+        means = np.array([one.mean for one in found], dtype=float)
+        x = np.arange(layers) + (place - 0.5) * 0.4
+        mean = means.mean(axis=0)
+        axis.bar(x, mean, width=0.38, color=colour)
+        if len(runs) == 1:
+            ends = np.array(found[0].interval, dtype=float).T
+            whiskers = np.nan_to_num(np.abs(ends - mean))
+            axis.errorbar(
+                x, mean, yerr=whiskers, fmt="none", ecolor="#333333", elinewidth=1, capsize=2
+            )
+        else:
+            axis.plot(np.tile(x, len(runs)), means.ravel(), "k.", markersize=3)
+    axis.axhline(0, color="#333333", linewidth=0.8)
+    axis.set_xticks(range(layers))
+    axis.grid(axis="x", visible=False)
 
 
 def _over_layers(runs: list[AttentionMeasures], contrast: str) -> str:

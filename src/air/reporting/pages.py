@@ -12,20 +12,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
-from jinja2 import Environment, FileSystemLoader
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from markupsafe import Markup
 from nbconvert import HTMLExporter
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 import air
 from air import paths
 from air.files import UserError, reading, there
-from air.reporting.shown import KINDS, LINKS
+from air.reporting.shown import KINDS, LINKS, filled
 from air.reporting.study import RESTORE, Study
 from air.writing import write_bytes, write_text
 
@@ -120,12 +120,46 @@ def render(notebook: Path, page: Path) -> None:
     made_from = provenance()  # before anything is written
     with reading(notebook, "a notebook", *ODD, mend=RESTORE):
         nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))
+    content = executed(notebook)
+    files = take_files(content, f"files/{notebook.stem}")
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     with scratch() as folder, nothing_of_the_users(folder):
-        executed = folder / notebook.name
+        body, _ = exporter.from_notebook_node(content)
+    folder_of_files = page.parent / "files" / notebook.stem
+    shutil.rmtree(folder_of_files, ignore_errors=True)
+    folder_of_files.mkdir(parents=True)
+    for name, file in files.items():
+        write_bytes(folder_of_files / name, file)
+    contents = sections(body)
+    for anchor, title in contents:
+        body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{anchor}">{title}</h2>', 1)
+    name = notebook.stem
+    text = filled(
+        "page.html.j2",
+        name=name,
+        title=PAGES.get(name, name.capitalize()),
+        pages=PAGES,
+        sections=contents,
+        body=Markup(body),
+        provenance=made_from,
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+    )
+    write_text(page, text)
+
+
+def executed(notebook: Path) -> NotebookNode:
+    """A notebook with its outputs, run in the current folder.
+
+    Raises:
+        UserError: a cell of it failed.
+    """
+    with scratch() as folder, nothing_of_the_users(folder):
+        target = folder / notebook.name
         try:
             papermill.execute_notebook(
                 notebook,
-                executed,
+                target,
                 kernel_name="python3",
                 kernel_manager_class=kernel_in(folder),
                 shutdown_kernel="immediate",
@@ -138,33 +172,7 @@ def render(notebook: Path, page: Path) -> None:
             raise UserError(f"{notebook}: {cell}") from None
         except RuntimeError as error:  # the process that runs the cells has died
             raise UserError(f"{notebook}: cannot be run to its end: {error}") from None
-        content = nbformat.read(executed, as_version=4)
-        files = take_files(content, f"files/{notebook.stem}")
-        exporter = HTMLExporter(
-            template_name="basic", exclude_input=True, exclude_anchor_links=True
-        )
-        exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-        body, _ = exporter.from_notebook_node(content)
-    folder_of_files = page.parent / "files" / notebook.stem
-    shutil.rmtree(folder_of_files, ignore_errors=True)
-    folder_of_files.mkdir(parents=True)
-    for name, file in files.items():
-        write_bytes(folder_of_files / name, file)
-    contents = sections(body)
-    for anchor, title in contents:
-        body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{anchor}">{title}</h2>', 1)
-    templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
-    name = notebook.stem
-    text = templates.get_template("page.html.j2").render(
-        name=name,
-        title=PAGES.get(name, name.capitalize()),
-        pages=PAGES,
-        sections=contents,
-        body=body,
-        provenance=made_from,
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
-    )
-    write_text(page, text)
+        return nbformat.read(target, as_version=4)
 
 
 def publish(study: Study, target: Path) -> None:
@@ -202,7 +210,7 @@ def publish(study: Study, target: Path) -> None:
         made.replace(target)
 
 
-def take_files(content: Any, folder: str) -> dict[str, bytes]:
+def take_files(content: NotebookNode, folder: str) -> dict[str, bytes]:
     """Take the files out of an executed notebook's outputs, and link to them as in ``folder``."""
     files: dict[str, bytes] = {}
     for cell in content.cells:
@@ -228,10 +236,10 @@ def take_files(content: Any, folder: str) -> dict[str, bytes]:
     return files
 
 
-def sections(body: str) -> list[tuple[str, str]]:
+def sections(body: str) -> list[tuple[Markup, Markup]]:
     """(anchor, title) of the second-level headings of a page, for its table of contents."""
     titles = re.findall(r"<h2>(.*?)</h2>", body)
-    return [(title.replace(" ", "-"), title) for title in titles]
+    return [(Markup(title.replace(" ", "-")), Markup(title)) for title in titles]
 
 
 def provenance() -> dict[str, str]:

@@ -1,11 +1,10 @@
 """Sections for each task, in its own words: no page and no figure asks which task it has."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 
 from air import paths
 from air.files import UserError
-from air.reporting.shown import Shown, show
+from air.reporting.shown import Shown, markup, show
 from air.reporting.study import Study
 from air.tasks.registry import TASKS
 from air.tasks.task import Measure, Wording
@@ -38,17 +37,17 @@ def measure(task: str, contrast: str) -> Measure:
 def each_task(study: Study, parts: Callable[[str], Sequence[Shown | list[Shown]]]) -> None:
     """Show a section for each of the study's tasks: its title, and the ``parts`` of it."""
     for task, title in study.tasks.items():
-        show(Shown(f"<h2>{escape(title)}</h2>"), *parts(task))
+        show(Shown(markup("<h2>{{ title }}</h2>", title=title)), *parts(task))
 
 
 def heading(title: str) -> Shown:
     """The title of a part of a section."""
-    return Shown(f"<h3>{escape(title)}</h3>")
+    return Shown(markup("<h3>{{ title }}</h3>", title=title))
 
 
 def text(sentences: str) -> Shown:
     """A paragraph."""
-    return Shown(f"<p>{escape(sentences, quote=False)}</p>")
+    return Shown(markup("<p>{{ sentences }}</p>", sentences=sentences))
 
 
 def rules(task: str) -> Shown:

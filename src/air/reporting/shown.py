@@ -11,9 +11,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 
@@ -21,11 +19,14 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from air.reporting.captions import CAPTIONS
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+TEMPLATES = Environment(loader=FileSystemLoader(STYLE.parent), autoescape=True)
 WIDTH = 7.2  # inches, of every figure
 DPI = 200  # of what is drawn as pixels
 KINDS = {  # of the files beside a page, by suffix
@@ -45,7 +46,7 @@ class Shown:
     name: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, str]]:
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, str]]:
         files = {KINDS[suffix]: text for suffix, text in self.files.items()}
         return {"text/html": self.html, **files}, {"name": self.name}
 
@@ -59,7 +60,7 @@ def show(*shown: Shown | list[Shown]) -> None:
 
 def missing(what: str) -> Shown:
     """A sentence in the place of something that has no results yet."""
-    return Shown(f'<p class="missing">{escape(what)}</p>')
+    return Shown(markup('<p class="missing">{{ what }}</p>', what=what))
 
 
 @contextmanager
@@ -82,9 +83,10 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
     plt.close(canvas)
     text = _compact(svg.getvalue().decode())
     image = base64.b64encode(text.encode()).decode()
-    picture = (
-        f'<img src="data:image/svg+xml;base64,{image}" '
-        f'alt="{escape(f"{alt} {finding}", quote=True)}">'
+    picture = markup(
+        '<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">',
+        image=image,
+        alt=f"{alt} {finding}",
     )
     html = _figure(picture, "figure", name, CAPTIONS[name.split("-")[0]])
     files = {"svg": text, "pdf": base64.b64encode(pdf.getvalue()).decode()}
@@ -97,9 +99,9 @@ def _compact(svg: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg)).strip() + "\n"
 
 
-def as_table(frame: pd.DataFrame, name: str, caption: str, html: str | None = None) -> Shown:
+def as_table(frame: pd.DataFrame, name: str, caption: str, html: Markup | None = None) -> Shown:
     """A table with its caption; ``html`` if the page's is not simply the frame's."""
-    table = html or frame.to_html(index=False, border=0, escape=True)
+    table = html or Markup(frame.to_html(index=False, border=0, escape=True))
     files = {
         "csv": frame.to_csv(index=False),
         "tex": frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
@@ -107,9 +109,23 @@ def as_table(frame: pd.DataFrame, name: str, caption: str, html: str | None = No
     return Shown(_figure(table, "table", name, caption), name, files)
 
 
-def _figure(content: str, kind: str, name: str, caption: str) -> str:
+def _figure(content: Markup, kind: str, name: str, caption: str) -> Markup:
     """A figure or table with its caption; what is wider than a phone scrolls, by keyboard too."""
-    return (
-        f'<figure><div role="region" tabindex="0" aria-label="{kind} {escape(name, quote=True)}">'
-        f"{content}</div><figcaption>{escape(caption)} {LINKS}</figcaption></figure>"
+    return filled(
+        "figure.html.j2",
+        content=content,
+        kind=kind,
+        name=name,
+        caption=caption,
+        links=Markup(LINKS),
     )
+
+
+def filled(template: str, **values: object) -> Markup:
+    """A template of this folder with its values, which are escaped unless they are markup."""
+    return Markup(TEMPLATES.get_template(template).render(values))
+
+
+def markup(template: str, **values: object) -> Markup:
+    """The same of a template given here, a line."""
+    return Markup(TEMPLATES.from_string(template).render(values))

@@ -1,82 +1,70 @@
 """The tables of the report."""
 
 import re
-from html import escape
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 from air.reporting import claims as judging
 from air.reporting.claims import CLAIMS, read
 from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
 from air.reporting.sections import wording
-from air.reporting.shown import Shown, as_table, missing
+from air.reporting.shown import Shown, as_table, filled, missing
 from air.reporting.study import EXPERIMENTS, Study
-
-OWN = " <span class='own'>not in the paper</span>"
 
 
 def claims(study: Study) -> Shown:
     """Every claim with its verdict, as ``air claims`` wrote them."""
-    rows, plain = [], []
-    for number, judged in read().items():
-        claim = CLAIMS[number]
-        found = {task: judged.on(task) for task in claim.tasks}
-        for task, one in found.items():
-            plain.append(
-                {
-                    "claim": number,
-                    "title": claim.title,
-                    "whose": "this project" if claim.own else "the paper",
-                    "task": study.tasks[task],
-                    "verdict": one.verdict,
-                    "evidence": one.evidence(),
-                }
-            )
-        tasks = "".join(
-            f"<p><b>{study.tasks[task]}</b> {_badge(one.verdict)} "
-            f"{escape(one.evidence(), quote=False)}</p>"
-            for task, one in found.items()
-        )
-        rows.append(
-            f"<tr><th scope='row'>{number}</th><td><b>{escape(claim.title)}</b>"
-            f"{OWN if claim.own else ''}"
-            f"<p>{escape(claim.statement)}</p></td>"
-            f"<td>{_badge(judged.verdict)}</td><td>{tasks}</td></tr>"
-        )
-    titles = ("No.", "Claim", "Here", "What was measured")
-    head = "<tr>" + "".join(f"<th scope='col'>{title}</th>" for title in titles) + "</tr>"
-    body = "".join(rows)
-    html = f"<table class='claims'><thead>{head}</thead><tbody>{body}</tbody></table>"
+    rows = [
+        {
+            "claim": claim,
+            "verdict": judged.verdict,
+            "tasks": {study.tasks[task]: judged.on(task) for task in claim.tasks},
+        }
+        for claim, judged in read()
+    ]
+    plain = [
+        {
+            "claim": claim.number,
+            "title": claim.title,
+            "whose": "this project" if claim.own else "the paper",
+            "task": study.tasks[task],
+            "verdict": judged.on(task).verdict,
+            "evidence": judged.on(task).evidence(),
+        }
+        for claim, judged in read()
+        for task in claim.tasks
+    ]
+    html = filled("claims.html.j2", rows=rows)
     return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
 
 
 def rules() -> Shown:
     """How verdicts come about, as the code says it, and the thresholds of each claim."""
-    text = escape(judging.__doc__ or "").split("\n\n", 1)[1]
-    blocks = []
-    for block in text.strip().split("\n\n"):
-        if block.startswith("- "):
-            items = "".join(f"<li>{item}</li>" for item in block[2:].split("\n- "))
-            blocks.append(f"<ul>{items}</ul>")
-        else:
-            blocks.append(f"<p>{block}</p>")
-    html = re.sub(r"``([\w ]+)``", lambda found: f"<code>{found[1]}</code>", "".join(blocks))
+    blocks = (judging.__doc__ or "").split("\n\n", 1)[1].strip().split("\n\n")
     thresholds: dict[str, object] = {
         name: getattr(judging, name) for name in ("LEAST_RUNS", "SATURATED", "RISE", "LEARNED")
     }
     for number, claim in CLAIMS.items():
         thresholds |= {f"{number}: {key}": getattr(claim, key) for key in claim.thresholds}
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(_plain(value))}</td></tr>"
-        for name, value in thresholds.items()
-    )
     return Shown(
-        f"<details><summary>The rules, and their thresholds</summary>{html}"
-        f"<table><thead><tr><th>threshold</th><th>value</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></details>"
+        filled(
+            "rules.html.j2",
+            # a block is a paragraph, or a list whose items begin with a dash
+            blocks=[
+                (block.removeprefix("- ").split("\n- "), block[:2] == "- ") for block in blocks
+            ],
+            thresholds={name: _plain(value) for name, value in thresholds.items()},
+            code=_code,
+        )
     )
+
+
+def _code(text: str) -> Markup:
+    """Text in which names in double backticks are set as code."""
+    return Markup(re.sub(r"``([\w ]+)``", r"<code>\1</code>", str(escape(text))))
 
 
 def _plain(value: object) -> str:
@@ -282,7 +270,3 @@ def setting(study: Study) -> Shown:
     columns["paper"] = pd.Series(paper)
     frame = pd.DataFrame(columns).reset_index(names="")
     return as_table(frame, "setting", "What was trained here, beside the paper's recipe.")
-
-
-def _badge(verdict: str) -> str:
-    return f"<span class='verdict {verdict.replace(' ', '-')}'>{verdict}</span>"

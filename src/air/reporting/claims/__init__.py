@@ -80,12 +80,12 @@ def judge(study: Study) -> dict[str, Judged]:
     return result
 
 
-def read() -> dict[str, Judged]:
-    """What :func:`judge` found when claims.json was written.
+def read() -> list[tuple[Claim, Judged]]:
+    """Every claim, and what :func:`judge` found when claims.json was written.
 
     Raises:
         UserError: there is no such file, or it is not what `air claims` writes.
     """
     entries: dict[str, Any] = {number: (claim.form(), ...) for number, claim in CLAIMS.items()}
     found = read_json(paths.CLAIMS, create_model("Verdicts", __base__=Form, **entries))
-    return {number: getattr(found, number) for number in CLAIMS}
+    return [(claim, getattr(found, number)) for number, claim in CLAIMS.items()]
