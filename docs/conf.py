@@ -66,6 +66,7 @@ PACKAGES = {
     "evaluation": "how many puzzles it solves",
     "stages": "what each stage reads and writes",
     "probes": "what it does inside",
+    "results": "what every file of results holds",
     "reporting": "what we say about it",
 }
 
@@ -73,7 +74,7 @@ PACKAGES = {
 def write_reference() -> None:
     """A page per package, docs/api/*.rst, with every module's docstrings; one for all others."""
     package = ROOT / "src/air"
-    pages = {name: sorted((package / name).glob("*.py")) for name in PACKAGES}
+    pages = {name: sorted((package / name).rglob("*.py")) for name in PACKAGES}
     pages["air"] = sorted(package.glob("*.py"))
     for name, files in pages.items():
         full = "air" if name == "air" else f"air.{name}"
@@ -81,7 +82,7 @@ def write_reference() -> None:
         lines += [f".. automodule:: {full}", ""]
         for file in files:
             if file.stem not in ("__init__", "cli"):
-                module = f"{full}.{file.stem}"
+                module = ".".join(["air", *file.relative_to(package).with_suffix("").parts])
                 lines += [module, "-" * len(module), "", f".. automodule:: {module}", ""]
         write(f"{name}.rst", "\n".join(lines))
     command = typer.main.get_command(cli.app)

@@ -10,12 +10,18 @@ import pytest
 
 from air import paths
 from air.cli import app
-from air.files import UserError
+from air.files import UserError, read_json
 from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
 from air.reporting.shown import Shown
 from air.reporting.study import Study
+from air.results.attention import AttentionMeasures
+from air.results.evaluation import Evaluation
+from air.results.form import Form
+from air.results.freeze import FreezeMeasures
+from air.results.rollout import RolloutMeasures
+from air.results.statistics import Statistics
 from air.tasks.registry import TASKS
 from tests.conftest import ROOT, TITLES
 
@@ -58,6 +64,25 @@ def test_published_claims_come_from_the_metrics(published: Path) -> None:
     assert {name: claim.content() for name, claim in judge(study).items()} == told
     for task in TASKS:
         assert len(study.runs(task)) == len(study.chosen(task))  # every run has been evaluated
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("evaluation", Evaluation),
+        ("rollout", RolloutMeasures),
+        ("freeze", FreezeMeasures),
+        ("attention", AttentionMeasures),
+        ("statistics", Statistics),
+    ],
+)
+def test_files_that_are_read_and_written_again_are_the_same(name: str, form: type[Form]) -> None:
+    """Their types say all that they hold, in its order."""
+    files = sorted((ROOT / paths.PUBLISHED).rglob(f"{name}.json"))
+    assert files
+    for path in files:
+        content = json.dumps(read_json(path, form).content(), indent=2, ensure_ascii=False)
+        assert content + "\n" == path.read_text(encoding="utf-8"), path
 
 
 def test_published_figures_come_from_the_metrics(published: Path) -> None:
