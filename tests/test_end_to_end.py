@@ -209,13 +209,13 @@ def test_what_reruns_when_code_changes(restored: Path) -> None:
     def of(*kinds: str) -> set[str]:
         return {name for name in stages if re.split("[_@]", name)[0] in kinds}
 
-    probes = ("rollout", "freeze", "attention")
+    probes = ("rollout", "freeze", "attention", "emergence")
     edited = {
         "reporting/tables.py": of("report"),
         "reporting/claims/c2_commitment.py": of("claims", "report"),
         "sources/generate.py": of("check", "data"),
         "evaluation/accuracy.py": of("evaluate"),
-        "probes/freezing.py": of("freeze"),
+        "probes/freezing.py": of("freeze", "emergence"),
         "training/loop.py": of("train"),
         "devices.py": of("check", "train", "evaluate", *probes),
         "model/layers.py": of("train", "evaluate", *probes),

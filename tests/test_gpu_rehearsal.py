@@ -25,13 +25,13 @@ from air import probes
 from air.evaluation.accuracy import evaluate
 from air.model.config import ModelConfig
 from air.model.network import AIR
-from air.model.variants import PUBLISHED, Variant
+from air.model.variants import PAPER_VARIANTS, Variant
 from air.probes.decoding import CPU
 from air.tasks.maze import FREE, GOAL, START, Maze
 from air.tasks.sudoku import Sudoku
 from air.tasks.task import Puzzles, Task
 from air.training.config import TrainConfig
-from air.training.loop import Averages, Run, train
+from air.training.curve import Averages, Run, train
 from air.training.step import fresh_carry, training_step
 
 GPU = torch.device("cuda", 0)
@@ -41,7 +41,7 @@ TASKS: dict[str, Task] = {"sudoku": Sudoku(3, 3), "maze": Maze(30)}
 # the fast tests take one, and slow ones all, for all variants.
 CASES = [
     *((variant, 1) for variant in ("hrm", "level_token_prepend_no_strip")),
-    *(pytest.param(variant, 4, marks=pytest.mark.slow) for variant in PUBLISHED),
+    *(pytest.param(variant, 4, marks=pytest.mark.slow) for variant in PAPER_VARIANTS),
 ]
 
 

@@ -28,7 +28,7 @@ def project(folder: Path, **changes: object) -> Path:
         key = line.split(":")[0].strip()
         lines.append(f"{line.split(':')[0]}: {changes.pop(key)}" if key in changes else line)
         if line == "  train:":
-            more = [key for key in ("processes", "snapshots") if key in changes]
+            more = [key for key in ("processes",) if key in changes]
             lines += [f"    {key}: {changes.pop(key)}" for key in more]
     assert not changes, changes
     folder.mkdir(parents=True, exist_ok=True)

@@ -195,7 +195,8 @@ def test_what_is_no_snapshot_is_named(tmp_path: Path, small_model: ModelConfig) 
 def test_the_stage_writes_the_same_model_with_and_without(tmp_path: Path) -> None:
     text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("    snapshot")]
-    text = "\n".join(lines).replace("steps: 250", "steps: 3").replace("train: 500", "train: 20")
+    text = "\n".join(lines).replace("[Lx_H], seeds: [0], puzzles: 32", "[], seeds: []")
+    text = text.replace("steps: 250", "steps: 3").replace("train: 500", "train: 20")
     models = []
     for name, snapshots in (("without", ""), ("with", "\n    snapshots: [0, 3]")):
         folder = tmp_path / name

@@ -254,6 +254,14 @@ def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     stage(task, variant, seed)
 
 
+@app.command(epilog="Example: air emergence sudoku Lx_H --seed 0")
+def emergence(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+    """Probe a model at every snapshot of its training: emergence.json."""
+    from air.stages.emergence import emergence as stage
+
+    stage(task, variant, seed)
+
+
 @app.command(epilog="Example: air claims")
 def claims() -> None:
     """Judge the paper's claims by the results: reports/claims.json."""

@@ -81,13 +81,22 @@ class TaskParams(BaseModel):
                 f"{depth} is below model.max_segments {self.model.max_segments}",
             )
         _each_once("probes.freeze.later", self.probes.freeze.later)
-        _each_once("probes.attention.segments", self.probes.attention.segments)
-        late = max(self.probes.attention.segments)
-        if late >= self.model.max_segments:
+        emergence = self.probes.emergence
+        for name, looked_at in (("attention", self.probes.attention), ("emergence", emergence)):
+            if name == "emergence" and not emergence.variants:
+                continue  # the default segments may be beyond the model's
+            _each_once(f"probes.{name}.segments", looked_at.segments)
+            late = max(looked_at.segments)
+            if late >= self.model.max_segments:
+                raise _At(
+                    f"probes.{name}.segments",
+                    f"{late} is not allowed: model.max_segments is {self.model.max_segments}, "
+                    f"so segments go from 0 to {self.model.max_segments - 1}",
+                )
+        if emergence.variants and self.train.snapshots is None:
             raise _At(
-                "probes.attention.segments",
-                f"{late} is not allowed: model.max_segments is {self.model.max_segments}, "
-                f"so segments go from 0 to {self.model.max_segments - 1}",
+                "probes.emergence.variants",
+                "are probed at their snapshots, but train.snapshots asks for none",
             )
         last = self.model.max_segments - 1
         for segment in self.probes.freeze.later:

@@ -70,3 +70,20 @@ rule attention:
         probe=setting("{task}", "probes", "attention"),
     shell:
         REPRO
+
+
+use rule freeze as emergence with:
+    input:
+        data="data/{task}/test.safetensors",
+        snapshots=f"{RUN}/snapshots.safetensors",
+        code=code("emergence_sudoku"),
+    output:
+        update(f"{RUN}/emergence.json"),
+    log:
+        "logs/emergence/{task}/{variant}/seed{seed}.log",
+    benchmark:
+        "logs/benchmark/emergence/{task}/{variant}/seed{seed}.tsv"
+    params:
+        stage="emergence_{task}@{variant}-{seed}",
+        compute=setting("compute"),
+        probe=setting("{task}", "probes", "emergence"),

@@ -1,7 +1,8 @@
 """What a trained model does inside: decoded rollouts, frozen states, attention.
 
-All three walk :meth:`air.model.network.AIR.segment` with an observer; they ask a task only what its
-protocol offers and never which task it is. From Python: ``air.probes.rollout(model, puzzles)``,
+They walk :meth:`air.model.network.AIR.segment` with an observer, and ask a task only what its
+protocol offers and never which task it is; :mod:`air.probes.emergence` takes the measures of all
+three at several steps of a training. From Python: ``air.probes.rollout(model, puzzles)``,
 ``air.probes.freeze(model, puzzles)``, ``air.probes.attention(model, puzzles)``.
 """
 

@@ -108,6 +108,20 @@ class AttentionCapture(Observer):
         self.measures = torch.stack([torch.stack(layers) for layers in measured]).cpu().numpy()
         rows = [torch.stack(self.of_asked[update]) for update in self.updates]
         self.rows = torch.stack(rows).float().cpu().numpy()
+        self.maps.clear()  # large, and of no use any more
+
+
+def capture_of(
+    model: AIR,
+    task: Task,
+    inputs: Tensor,
+    labels: Tensor,
+    updates: tuple[Update, Update] = FIRST,
+) -> AttentionCapture:
+    """A capture for one segment of these puzzles (boards [B, S] on the model's device)."""
+    targets = labels.cpu().numpy().astype(np.uint8)
+    asked = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
+    return AttentionCapture(model, task, targets, asked, updates)
 
 
 @torch.inference_mode()
@@ -122,11 +136,9 @@ def captured(
     """What :class:`AttentionCapture` holds after each of ``segments``, in order."""
     x = model.embed(inputs)
     z_L, z_H = model.fresh_states(len(inputs))
-    targets = labels.cpu().numpy().astype(np.uint8)
-    asked = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
     for segment in range(max(segments) + 1):
         if segment in segments:
-            capture = AttentionCapture(model, task, targets, asked, updates)
+            capture = capture_of(model, task, inputs, labels, updates)
             z_L, z_H = model.segment(x, z_L, z_H, observer=capture)
             yield capture
         else:
@@ -141,18 +153,76 @@ def central_query(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndar
     return np.where(query, away, np.inf).argmin(axis=1)
 
 
-class _Sums:
-    """Per puzzle, class of query cell, layer and contrast, what means and intervals follow from."""
+def attention(
+    model: AIR,
+    puzzles: Puzzles,
+    segments: Sequence[int],
+    memory_gib: float = 2.0,
+    device: torch.device = CPU,
+    updates: tuple[Update, Update] = FIRST,
+    maps: int = 4,
+    label: str = "attention",
+) -> Contrasts:
+    """Contrasts per class of query cell, one value per layer, and what the first puzzles look like.
 
-    def __init__(self, task: Task, puzzles: int, layers: int) -> None:
-        self.names = [*(f"d_{name}" for name in task.neighbourhoods), "d_ent", "d_viol"]
-        self.divisors = np.array([n.divisor for n in task.neighbourhoods.values()] + [-1.0, 1.0])
-        # sums of contrast, its square, its sign, the L part, the H part
-        self.sums = np.zeros((5, puzzles, len(CLASSES), layers, len(self.names)))
-        self.rows_of = np.zeros((puzzles, len(CLASSES)), dtype=np.int64)
+    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked,
+    ``maps`` of how many puzzles one cell's attention is kept.
 
-    def add(self, capture: AttentionCapture, query: np.ndarray, rows: slice) -> None:
-        """One segment of a batch, whose query cells are bool ``[B, S]``."""
+    Raises:
+        OutOfRange: a ValueError: the model has no such segment or update, or there are no puzzles.
+    """
+    _check(model, segments, updates)
+    model = model.eval().to(device)
+    task = puzzles.task
+    tally = ContrastTally(model, puzzles)
+    kept: dict[str, list[np.ndarray]] = {"attention": [], "board": [], "violations": []}
+    for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
+        first = slice(max(maps - rows.start, 0))
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+        for capture in captured(model, task, inputs, labels, segments, updates):
+            tally.add(rows, capture)
+            seen["attention"].append(np.moveaxis(capture.rows[:, :, first], 2, 0))
+            seen["board"].append(capture.board[first])
+            seen["violations"].append(capture.violations[first])
+        for name, of_segments in seen.items():
+            kept[name].append(np.stack(of_segments, axis=1))
+    shown = puzzles.first(maps)
+    asked = central_query(task, shown.inputs, shown.labels)
+    nearest = next(iter(task.neighbourhoods.values()))
+    return Contrasts(
+        AttentionMeasures(
+            puzzles=len(puzzles),
+            segments=list(segments),
+            **tally.measures(),
+        ),
+        Maps(
+            inputs=shown.inputs,
+            labels=shown.labels,
+            asked=asked,
+            near=nearest.matrix[asked],
+            **{name: np.concatenate(batches) for name, batches in kept.items()},
+        ),
+    )
+
+
+class ContrastTally:
+    """Sums of each contrast over query cells, by puzzle and class, collected batch by batch.
+
+    ``sums`` is ``[5, N, classes, layers, contrasts]``: of the contrast, its square, its sign, the L
+    part and the H part; ``rows_of`` (``[N, classes]``) counts the query cells.
+    """
+
+    def __init__(self, model: AIR, puzzles: Puzzles) -> None:
+        self.puzzles, self.layers = puzzles, model.config.layers
+        near = puzzles.task.neighbourhoods
+        self.divisors = np.array([n.divisor for n in near.values()] + [-1.0, 1.0])
+        self.names = [*(f"d_{name}" for name in near), "d_ent", "d_viol"]
+        self.sums = np.zeros((5, len(puzzles), len(CLASSES), self.layers, len(self.names)))
+        self.rows_of = np.zeros((len(puzzles), len(CLASSES)), dtype=np.int64)
+
+    def add(self, rows: slice, capture: AttentionCapture) -> None:
+        """Count one segment of the puzzles ``rows``."""
+        query = self.puzzles.task.query_cells(self.puzzles.inputs[rows], self.puzzles.labels[rows])
         measures, adjacent = capture.measures, capture.adjacent
         contrast = (measures[0] - measures[1]) / self.divisors[:, None, None]
         parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
@@ -161,8 +231,11 @@ class _Sums:
             for total, part in zip(self.sums, parts, strict=True):
                 total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
 
-    def cells(self, c: int) -> Cells:
-        """The contrasts of class ``c``."""
+    def measures(self) -> dict[str, Cells]:
+        """The contrasts of each class of query cell."""
+        return {name: self._of_class(c) for c, name in enumerate(CLASSES)}
+
+    def _of_class(self, c: int) -> Cells:
         counts, total = self.rows_of[:, c], self.rows_of[:, c].sum()
         with np.errstate(invalid="ignore", divide="ignore"):
             mean, square, positive, part_L, part_H = self.sums[:, :, c].sum(axis=1) / total
@@ -187,59 +260,6 @@ class _Sums:
             for m, name in enumerate(self.names)
         }
         return Cells(queries=int(total), puzzles=int((counts > 0).sum()), **contrasts)
-
-
-def attention(
-    model: AIR,
-    puzzles: Puzzles,
-    segments: Sequence[int],
-    memory_gib: float = 2.0,
-    device: torch.device = CPU,
-    updates: tuple[Update, Update] = FIRST,
-    maps: int = 4,
-    label: str = "attention",
-) -> Contrasts:
-    """Contrasts per class of query cell, one value per layer, and what the first puzzles look like.
-
-    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked,
-    ``maps`` of how many puzzles one cell's attention is kept.
-
-    Raises:
-        OutOfRange: a ValueError: the model has no such segment or update, or there are no puzzles.
-    """
-    _check(model, segments, updates)
-    model = model.eval().to(device)
-    task = puzzles.task
-    found = _Sums(task, len(puzzles), model.config.layers)
-    kept: dict[str, list[np.ndarray]] = {"attention": [], "board": [], "violations": []}
-    for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
-        query = task.query_cells(puzzles.inputs[rows], puzzles.labels[rows])
-        first = slice(max(maps - rows.start, 0))
-        seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
-        for capture in captured(model, task, inputs, labels, segments, updates):
-            found.add(capture, query, rows)
-            seen["attention"].append(np.moveaxis(capture.rows[:, :, first], 2, 0))
-            seen["board"].append(capture.board[first])
-            seen["violations"].append(capture.violations[first])
-        for name, of_segments in seen.items():
-            kept[name].append(np.stack(of_segments, axis=1))
-    shown = puzzles.first(maps)
-    asked = central_query(task, shown.inputs, shown.labels)
-    nearest = next(iter(task.neighbourhoods.values()))
-    return Contrasts(
-        AttentionMeasures(
-            puzzles=len(puzzles),
-            segments=list(segments),
-            **{name: found.cells(c) for c, name in enumerate(CLASSES)},
-        ),
-        Maps(
-            inputs=shown.inputs,
-            labels=shown.labels,
-            asked=asked,
-            near=nearest.matrix[asked],
-            **{name: np.concatenate(batches) for name, batches in kept.items()},
-        ),
-    )
 
 
 def _check(model: AIR, segments: Sequence[int], updates: tuple[Update, Update]) -> None:

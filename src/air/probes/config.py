@@ -50,6 +50,17 @@ class AttentionConfig(ProbeConfig):
     maps: int = Field(4, ge=0, description="first so many puzzles of which one cell's map is kept")
 
 
+class EmergenceConfig(ProbeConfig):
+    """``probes.emergence`` of a task in params.yaml; without the section no run is probed."""
+
+    variants: list[str] = Field([], description="variants to probe at each of their snapshots")
+    seeds: list[int] = Field([], description="training runs to probe")
+    puzzles: int = Field(256, gt=0, description="first so many test puzzles")
+    segments: Annotated[list[Index], Field(min_length=1)] = Field(
+        [2, 4, 6, 8, 10, 12, 14, 15], description="segments to look at, counted from 0"
+    )
+
+
 class ProbesConfig(BaseModel):
     """``probes`` of a task in params.yaml."""
 
@@ -58,3 +69,4 @@ class ProbesConfig(BaseModel):
     rollout: RolloutConfig
     freeze: FreezeConfig
     attention: AttentionConfig
+    emergence: EmergenceConfig = EmergenceConfig()

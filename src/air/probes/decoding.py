@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from air.model.boards import tensors
+from air.model.layers import AttentionHook
 from air.model.network import AIR, Level, Observer, Update
 from air.probes import OutOfRange
 from air.progress import Progress
@@ -53,6 +54,21 @@ class BoardRecorder(Observer):
 
     def same(self, level: Level) -> None:
         """Told of a state that an update has left as it was."""
+
+
+class Together(Observer):
+    """Two observers of the same updates; the second, which may be None, sees attention."""
+
+    def __init__(self, first: Observer, second: Observer | None) -> None:
+        self.first, self.second = first, second
+
+    def attention(self, update: Update) -> AttentionHook | None:
+        return self.second.attention(update) if self.second else None
+
+    def after(self, update: Update, z_L: Tensor, z_H: Tensor) -> None:
+        self.first.after(update, z_L, z_H)
+        if self.second:
+            self.second.after(update, z_L, z_H)
 
 
 @torch.inference_mode()

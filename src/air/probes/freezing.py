@@ -44,7 +44,6 @@ class Frozen(NamedTuple):
     begin: int
 
 
-@torch.inference_mode()
 def freeze(
     model: AIR,
     puzzles: Puzzles,
@@ -64,41 +63,73 @@ def freeze(
             or there are no puzzles.
     """
     model = model.eval().to(device)
-    conditions = {name: Frozen(level, 0) for name, level in CONDITIONS.items()}
-    for k in later:
-        conditions |= {f"freeze_{level}_from_{k}": Frozen(level, k) for level in ("H", "L")}
-    segments, updates = model.config.max_segments, model.config.updates_per_segment
-    within("later", later, 1, segments)
-    transitions = segments * updates - 1
-    shape = (len(conditions), 2, len(KINDS), len(puzzles), transitions)
-    changes = np.zeros(shape, dtype=np.uint16)
-    exact = np.zeros((len(conditions), 2, len(puzzles)), dtype=bool)
+    within("later", later, 1, model.config.max_segments)
+    tally = FreezeTally(model, puzzles, later)
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label):
-        for c, (frozen, begin) in enumerate(conditions.values()):
-            shown = decoded_rollout(model, inputs, segments, frozen, begin)
-            for s, boards in enumerate((shown["L"], shown["H"])):
-                counted = count_changes(boards, puzzles.task.mask_token)
-                for k, count in enumerate(counted):
-                    changes[c, s, k, rows] = count.T.cpu()
-                exact[c, s, rows] = (boards[-1] == labels).all(dim=1).cpu()
-    return FreezeMeasures(
-        puzzles=len(puzzles),
-        transitions=transitions,
-        effects=Effects(
+        for name in tally.conditions:
+            tally.add(rows, name, tally.run(name, inputs), labels)
+    return tally.measures()
+
+
+class FreezeTally:
+    """What rollouts under each condition show, collected batch by batch.
+
+    ``changes`` is ``[conditions, 2 (z_L, z_H), kinds, N, T - 1]``, ``exact`` (the last board)
+    ``[conditions, 2, N]``.
+    """
+
+    def __init__(self, model: AIR, puzzles: Puzzles, later: Sequence[int] = ()) -> None:
+        self.model, self.puzzles = model, puzzles
+        self.conditions = {name: Frozen(level, 0) for name, level in CONDITIONS.items()}
+        for k in later:
+            both = {f"freeze_{level}_from_{k}": Frozen(level, k) for level in ("H", "L")}
+            self.conditions |= both
+        self.names = list(self.conditions)
+        self.updates = model.config.updates_per_segment
+        self.transitions = model.config.max_segments * self.updates - 1
+        shape = (len(self.names), 2, len(KINDS), len(puzzles), self.transitions)
+        self.changes = np.zeros(shape, dtype=np.uint16)
+        self.exact = np.zeros((len(self.names), 2, len(puzzles)), dtype=bool)
+
+    def run(self, name: str, inputs: Tensor) -> dict[Level, Tensor]:
+        """The boards of a rollout under a condition, as :func:`decoded_rollout` gives them."""
+        frozen, begin = self.conditions[name]
+        return decoded_rollout(self.model, inputs, self.model.config.max_segments, frozen, begin)
+
+    def add(self, rows: slice, name: str, shown: dict[Level, Tensor], labels: Tensor) -> None:
+        """Count what the puzzles ``rows`` show (uint8 [T, B, S]) under a condition."""
+        c = self.names.index(name)
+        for s, boards in enumerate((shown["L"], shown["H"])):
+            for k, count in enumerate(count_changes(boards, self.puzzles.task.mask_token)):
+                self.changes[c, s, k, rows] = count.T.cpu()
+            self.exact[c, s, rows] = (boards[-1] == labels).all(dim=1).cpu()
+
+    def measures(self) -> FreezeMeasures:
+        """The contents of freeze.json."""
+        return FreezeMeasures(
+            puzzles=len(self.puzzles),
+            transitions=self.transitions,
+            effects=self.effects(),
+            **{
+                name: Condition(
+                    z_L=_moved(self.changes[c, 0], self.exact[c, 0]),
+                    z_H=_moved(self.changes[c, 1], self.exact[c, 1]),
+                )
+                for c, name in enumerate(self.names)
+            },
+        )
+
+    def effects(self) -> Effects:
+        """What each freeze changes in the state that moves, compared with the normal rollout."""
+        changes = self.changes
+        return Effects(
             **{
                 # transition t leads from sub-step t to t + 1; the first that freezing can change
-                name: _effect(changes[0], changes[c], where, max(where.begin * updates - 1, 0))
-                for c, (name, where) in enumerate(conditions.items())
+                name: _effect(changes[0], changes[c], where, max(where.begin * self.updates - 1, 0))
+                for c, (name, where) in enumerate(self.conditions.items())
                 if where.frozen is not None
             }
-        ),
-        **{
-            name: Condition(
-                z_L=_moved(changes[c, 0], exact[c, 0]), z_H=_moved(changes[c, 1], exact[c, 1])
-            )
-            for c, name in enumerate(conditions)
-        },
-    )
+        )
 
 
 def _moved(changes: np.ndarray, exact: np.ndarray) -> Moved:

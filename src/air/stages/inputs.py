@@ -1,6 +1,6 @@
 """What stages read: puzzles, and a trained model with the puzzles to be measured on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +71,19 @@ class Subject:
 
 
 @contextmanager
-def subject(task: str, variant: str, seed: int, *outputs: str) -> Iterator[Subject]:
+def subject(
+    task: str,
+    variant: str,
+    seed: int,
+    *outputs: str,
+    file: str = "model.safetensors",
+    load: Callable[[Path], AIR] = load_model,
+) -> Iterator[Subject]:
     """Load a run's model and its test puzzles. Measure inside the block, write after it.
 
     Args:
         outputs: the files of the run's folder that will be written.
+        file: the one that holds the model, which ``load`` rebuilds.
 
     Raises:
         UserError: something is missing, or does not belong together.
@@ -85,8 +93,8 @@ def subject(task: str, variant: str, seed: int, *outputs: str) -> Iterator[Subje
     with puzzles_of(task, "test") as puzzles:
         folder = paths.run(task, variant, seed)
         free(*(folder / name for name in outputs))
-        path = folder / "model.safetensors"
-        model = load_model(path)
+        path = folder / file
+        model = load(path)
         is_of = (model.origin.get("task"), model.variant.name, model.origin.get("seed"))
         if is_of != (task, variant, seed):
             raise UserError(

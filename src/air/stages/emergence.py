@@ -1,0 +1,39 @@
+"""The stage `emergence`: the probes' measures at every snapshot of a training."""
+
+from pathlib import Path
+
+from air.checkpoint import load_snapshot, snapshot_steps
+from air.files import UserError
+from air.model.network import AIR
+from air.probes.config import EmergenceConfig
+from air.probes.emergence import emergence as probe
+from air.stages.inputs import subject
+from air.writing import write_json
+
+FILE = "snapshots.safetensors"
+
+
+def emergence(task: str, variant: str, seed: int) -> None:
+    """Write emergence.json.
+
+    Raises:
+        UserError: the run kept no snapshots, or what :func:`~air.stages.inputs.subject` finds.
+    """
+    with subject(task, variant, seed, "emergence.json", file=FILE, load=_last) as of:
+        config: EmergenceConfig = of.section.probes.emergence
+        path = of.folder / FILE
+        # one at a time: a model may be large
+        snapshots = ((step, load_snapshot(path, step)) for step in snapshot_steps(path))
+        label = f"emergence {task} {variant} seed {seed}"
+        chosen = of.puzzles.first(config.puzzles)
+        found = probe(snapshots, chosen, config.segments, config.memory_gib, of.device, label)
+    write_json(of.folder / "emergence.json", found)
+
+
+def _last(path: Path) -> AIR:
+    steps = snapshot_steps(path)
+    if not steps:
+        raise UserError(
+            f"{path}: holds no snapshots; set train.snapshots in params.yaml and train again"
+        )
+    return load_snapshot(path, steps[-1])
