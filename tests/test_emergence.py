@@ -90,7 +90,8 @@ def test_the_file_is_small(
     config = small_model.model_copy(update={"layers": 4})
     model = AIR(config, Variant.parse("Lx_H"), len(mazes[1].task.vocabulary), mazes[1].task.cells)
     found = emergence([(26_041, model)], mazes[1], [0, 1])
-    write_json(tmp_path / "emergence.json", found | {"snapshots": found["snapshots"] * 12})
+    found["snapshots"] *= 12
+    write_json(tmp_path / "emergence.json", found, indent=0)
     assert (tmp_path / "emergence.json").stat().st_size < 60_000
 
 

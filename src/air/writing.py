@@ -51,9 +51,10 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, indent: int = 2) -> None:
     """Write JSON that is the same for the same content: keys in the order given, one per line."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> None:

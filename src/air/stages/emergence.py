@@ -27,7 +27,8 @@ def emergence(task: str, variant: str, seed: int) -> None:
         label = f"emergence {task} {variant} seed {seed}"
         chosen = of.puzzles.first(config.puzzles)
         found = probe(snapshots, chosen, config.segments, config.memory_gib, of.device, label)
-    write_json(of.folder / "emergence.json", found)
+    # without indentation, which is half of so deep a file
+    write_json(of.folder / "emergence.json", found, indent=0)
 
 
 def _last(path: Path) -> AIR:
