@@ -31,7 +31,8 @@ from air.tasks.maze import FREE, GOAL, START, Maze
 from air.tasks.sudoku import Sudoku
 from air.tasks.task import Puzzles, Task
 from air.training.config import TrainConfig
-from air.training.curve import Averages, Run, train
+from air.training.curve import Averages
+from air.training.loop import Run, train
 from air.training.step import fresh_carry, training_step
 
 GPU = torch.device("cuda", 0)
