@@ -122,9 +122,11 @@ def render(notebook: Path, page: Path) -> None:
         nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))
     content = executed(notebook)
     files = take_files(content, f"files/{notebook.stem}")
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     with scratch() as folder, nothing_of_the_users(folder):
+        exporter = HTMLExporter(
+            template_name="basic", exclude_input=True, exclude_anchor_links=True
+        )
+        exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
         body, _ = exporter.from_notebook_node(content)
     folder_of_files = page.parent / "files" / notebook.stem
     shutil.rmtree(folder_of_files, ignore_errors=True)
