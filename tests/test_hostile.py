@@ -28,7 +28,7 @@ from air.model.network import AIR, Update
 from air.model.variants import Variant
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Puzzles
-from air.training.loop import Diverged, train
+from air.training.loop import Diverged, Trainer, train
 from air.writing import write_arrays, write_tensors
 from tests.test_training import CPU, bytes_of, interrupted, small_run
 
@@ -539,7 +539,7 @@ def test_a_state_of_other_puzzles_is_never_found(study: Path) -> None:
     keys: list[Path] = []
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("air.stages.train.fit", keep_folder(keys))
+            patch.setattr("air.training.loop.Trainer.fit", keep_folder(keys))
             run("train sudoku Lx_H")
         puzzles = load_puzzles(Path(TRAIN))
         puzzles.first(10).save(Path(TRAIN), "train")
@@ -547,8 +547,8 @@ def test_a_state_of_other_puzzles_is_never_found(study: Path) -> None:
 
 
 def keep_folder(keys: list[Path]) -> Callable[..., Any]:
-    def fit(run: Any, puzzles: Any, device: Any, folder: Path, *rest: Any) -> Any:
-        keys.append(folder)
+    def fit(trainer: Trainer) -> Any:
+        keys.append(trainer.files.folder)
         raise Diverged("as far as this test goes")
 
     return fit

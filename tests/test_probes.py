@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from air.checkpoint import save_model
+from air.checkpoint import save_model, save_snapshots
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import PAPER_VARIANTS, Variant
@@ -207,7 +207,10 @@ def test_the_documented_example_runs(
     text = (ROOT / "docs" / "probes.md").read_text(encoding="utf-8")
     example = text.split("```python\n")[1].split("```")[0]
     model = tmp_path / "results/sudoku/Lx_H/seed0/model.safetensors"
-    save_model(model_for(sudokus[1], small_model), model, {})
+    trained = model_for(sudokus[1], small_model)
+    save_model(trained, model, {})
+    start = {name: weight.detach() for name, weight in trained.named_parameters()}
+    save_snapshots(trained, {0: start}, model.with_name("snapshots.safetensors"), {})
     sudokus[1].save(tmp_path / "data/sudoku/test.safetensors", "test")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

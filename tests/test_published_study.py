@@ -55,7 +55,13 @@ def published(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_published_parameters_are_the_preset(published: Path) -> None:
     told = json.loads((published / paths.PARAMS_CHECKED).read_text(encoding="utf-8"))["params"]
     preset = ROOT / "presets" / f"{published.name}.yaml"
-    assert told == load_params(preset).model_dump(mode="json")
+    expected = load_params(preset).model_dump(mode="json")
+    for task in TASKS:
+        if "emergence" not in told[task]["probes"]:  # published before, and changed by neither
+            del expected[task]["probes"]["emergence"]
+            for key in ("snapshots", "snapshot_precision"):
+                del expected[task]["train"][key]
+    assert told == expected
 
 
 def test_published_claims_come_from_the_metrics(published: Path) -> None:

@@ -39,7 +39,7 @@ class TrainState:
     """All that the steps to come depend on, as one process holds it.
 
     Several processes hold the same but for their slots (``carry``) and the sums over them
-    (``averages``); what is saved is those of all, so that the number of processes may change.
+    (``averages``); the slots and sums of all are saved, in one file.
     """
 
     model: AIR
