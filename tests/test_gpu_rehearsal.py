@@ -189,14 +189,14 @@ def test_what_is_measured_is_read_where_it_is_meant_to_be(
         assert reads == {"evaluate": 2}  # at the end, however many batches there are
         reads.clear()
         probes.rollout(model, puzzles, device=GPU)
-        assert set(reads) == {"rollout", "_share"}
+        assert set(reads) == {"rollout", "add", "_count", "_share"}
         reads.clear()
         probes.freeze(model, puzzles, device=GPU, later=(1,))
-        assert set(reads) == {"freeze"}
+        assert set(reads) == {"add"}
         reads.clear()
         probes.attention(model, puzzles, [0, 1], device=GPU)
-        assert set(reads) == {"captured", "after"}
-        assert reads["captured"] == 2  # the boards, once a batch
+        assert set(reads) == {"captures_of", "after"}
+        assert reads["captures_of"] == 2  # the boards, once a batch
 
 
 @pytest.mark.parametrize("variant", ["Lx_H", "hrm", "level_token_prepend"])

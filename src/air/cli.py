@@ -201,8 +201,8 @@ def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 
 @app.command(
-    epilog="Examples: air solve sudoku ..3.1.6.2.4.3...2....6..1...3.2..4.., "
-    "air solve sudoku --test 17 --watch, air solve maze - < mazes.txt"
+    epilog="Example: air solve sudoku ..3.1.6.2.4.3...2....6..1...3.2..4.., or "
+    "air solve sudoku --test 17 --watch, or air solve maze - < mazes.txt"
 )
 def solve(
     task: Task,

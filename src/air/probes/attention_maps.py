@@ -11,8 +11,9 @@ per head and averaged over heads. Per query cell, three contrasts::
 Of the first puzzles, one query cell's attention on every cell is kept to be looked at.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -111,17 +112,17 @@ class AttentionCapture(Observer):
         self.maps.clear()  # large, and of no use any more
 
 
-def capture_of(
+def captures_of(
     model: AIR,
     task: Task,
     inputs: Tensor,
     labels: Tensor,
     updates: tuple[Update, Update] = FIRST,
-) -> AttentionCapture:
-    """A capture for one segment of these puzzles (boards [B, S] on the model's device)."""
+) -> Callable[[], AttentionCapture]:
+    """What makes a capture for a segment of these puzzles (boards [B, S] on the model's device)."""
     targets = labels.cpu().numpy().astype(np.uint8)
     asked = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
-    return AttentionCapture(model, task, targets, asked, updates)
+    return partial(AttentionCapture, model, task, targets, asked, updates)
 
 
 @torch.inference_mode()
@@ -136,9 +137,10 @@ def captured(
     """What :class:`AttentionCapture` holds after each of ``segments``, in order."""
     x = model.embed(inputs)
     z_L, z_H = model.fresh_states(len(inputs))
+    fresh_capture = captures_of(model, task, inputs, labels, updates)
     for segment in range(max(segments) + 1):
         if segment in segments:
-            capture = capture_of(model, task, inputs, labels, updates)
+            capture = fresh_capture()
             z_L, z_H = model.segment(x, z_L, z_H, observer=capture)
             yield capture
         else:

@@ -12,7 +12,7 @@ import torch
 
 from air.model.network import AIR
 from air.probes import OutOfRange
-from air.probes.attention_maps import AttentionCapture, ContrastTally, capture_of
+from air.probes.attention_maps import AttentionCapture, ContrastTally, captures_of
 from air.probes.decoding import CPU, in_batches, within
 from air.probes.freezing import FreezeTally
 from air.probes.rollouts import LEVELS, RolloutTally
@@ -65,9 +65,8 @@ def _measured(
     rolled, looked = RolloutTally(model, puzzles), ContrastTally(model, puzzles)
     frozen = FreezeTally(model, puzzles)
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
-        captures: dict[int, AttentionCapture] = {
-            segment: capture_of(model, task, inputs, labels) for segment in segments
-        }
+        fresh_capture = captures_of(model, task, inputs, labels)
+        captures: dict[int, AttentionCapture] = {segment: fresh_capture() for segment in segments}
         shown = rolled.add(rows, inputs, labels, captures.get)
         for segment in segments:
             looked.add(rows, captures[segment])
