@@ -9,9 +9,9 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-import pydantic
 import typer
 from docutils import nodes
 from pydantic import BaseModel
@@ -55,8 +55,12 @@ autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 linkcheck_ignore = [f"{PAGES}/"]  # the site's own pages
 # Other packages' names, whose place is not known without a network, and private ones have no entry.
-OTHERS = "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|threading|torch"
-nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|air\..*\._\w+")]
+# So have type variables, which are single capitals.
+OTHERS = (
+    "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|pydantic_core|rich|threading|torch"
+)
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A-Z]")]
+nitpick_ignore = [("py:func", "decoded_rollout")]  # imported where it is named
 
 PACKAGES = {
     "model": "what is AIR",
@@ -146,7 +150,10 @@ def tell_fields(
     if not (inspect.isclass(obj) and issubclass(obj, BaseModel)):
         return
     lines += ["", "Args:"]
-    kinds = get_type_hints(obj, localns=vars(pydantic.fields))  # names that it hides from us
+    annotations: dict[str, Any] = {}
+    for base in reversed(obj.__mro__[: obj.__mro__.index(BaseModel)]):
+        annotations |= inspect.get_annotations(base, eval_str=True)
+    kinds = get_type_hints(SimpleNamespace(__annotations__=annotations))  # without metadata
     for key, field in obj.model_fields.items():
         default = "" if field.is_required() else f" (default: ``{field.default!r}``)"
         kind = stringify_annotation(kinds[key], "smart")
