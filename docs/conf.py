@@ -57,7 +57,8 @@ linkcheck_ignore = [f"{PAGES}/"]  # the site's own pages
 # Other packages' names, whose place is not known without a network, and private ones have no entry.
 # So have type variables, which are single capitals.
 OTHERS = (
-    "collections|jupyter_client|matplotlib|numpy|pandas|pathlib|pydantic_core|rich|threading|torch"
+    "collections|jupyter_client|markupsafe|matplotlib|nbformat|numpy|pandas|pathlib|pydantic_core"
+    "|rich|threading|torch"
 )
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A-Z]")]
 nitpick_ignore = [("py:func", "decoded_rollout")]  # imported where it is named
