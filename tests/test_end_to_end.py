@@ -145,7 +145,7 @@ def test_a_bundle_can_be_checked_by_others(finished: Path, tmp_path: Path) -> No
     shutil.make_archive(str(tmp_path / "other"), "zip", unpacked)
     ended = call(tmp_path, *main, "bundle", "--check", "other.zip")
     assert ended.returncode == 1
-    assert "reports/claims.json: does not have the hash that is told of it" in ended.stdout
+    assert "reports/claims.json: does not have the hash that the bundle lists" in ended.stdout
     assert "LICENSE: is not in the archive" in ended.stdout
     assert "more.txt: is not listed" in ended.stdout
 
