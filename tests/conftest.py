@@ -1,6 +1,9 @@
 """What several tests need: a small study's parameters, small puzzles, a small model."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,3 +53,18 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     make_small(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium: the system's, or playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
+        except Error:
+            pytest.skip("no Chromium here: install one, or run `playwright install chromium`")
+        yield opened
+        opened.close()

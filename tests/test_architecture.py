@@ -30,6 +30,7 @@ ALLOWED = {
     "evaluation": {"evaluation", "model", "tasks", "results"},
     "probes": {"probes", "model", "tasks", "results"},
     "reporting": {"reporting", "results", "tasks", "paths", "load"},
+    "explorer": {"explorer", "model", "tasks"},
 }
 STAGES = [path.stem for path in (PACKAGE / "stages").glob("*.py")]
 STAGES = [name for name in STAGES if name not in ("__init__", "code", "inputs")]

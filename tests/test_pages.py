@@ -127,21 +127,6 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     assert (pages / "index.html").read_text().count("left out") >= 1
 
 
-@pytest.fixture(scope="module")
-def browser() -> Any:
-    """Headless Chromium: the system's, or playwright's own."""
-    from playwright.sync_api import Error, sync_playwright
-
-    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-    with sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
-        except Error:
-            pytest.skip("no Chromium here: install one, or run `playwright install chromium`")
-        yield opened
-        opened.close()
-
-
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", MADE)
 def test_a_page_opens_in_a_browser(
