@@ -13,6 +13,7 @@ rule all:
     default_target: True
     input:
         pages=PAGES,
+        explorer=EXPLORER,
         cost="reports/html/cost.html",
         claims="reports/claims.json",
         runs=outputs_of_runs,

@@ -61,7 +61,8 @@ def depends_on(stage: str) -> set[Path]:
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     entry = stages.get(stage) or stages[f"{stage}_sudoku"]
     paths = [ROOT / dep for dep in entry["deps"] if dep.startswith("src/")]
-    return {file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))}
+    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))}
+    return {file for file in files if file.suffix == ".py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -75,6 +76,16 @@ def test_a_stage_depends_on_what_can_change_its_bytes_and_nothing_else(stage: st
                 for module in name.split(", "):
                     wanted |= set(code.imported(PACKAGE / f"reporting/{module}.py"))
     assert depends_on(stage) == wanted
+
+
+def test_the_explorer_depends_on_every_file_that_its_page_is_put_together_from() -> None:
+    listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["explore"]["deps"]
+    parts = {path for path in (PACKAGE / "explorer").iterdir() if path.is_file()}
+    parts |= {PACKAGE / "reporting/page.css", PACKAGE / "reporting/page.html.j2"}
+    files = {path.relative_to(ROOT).as_posix() for path in parts if path.suffix != ".py"}
+    assert files == {dep for dep in listed if dep.startswith("src/") and "." in dep} - {
+        dep for dep in listed if dep.endswith(".py")
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)

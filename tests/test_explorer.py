@@ -1,21 +1,30 @@
 """The explorer: the model in the browser against the model in Python, and the page as a reader."""
 
 import base64
+import contextlib
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from air import paths
-from air.checkpoint import load_model
+from air.checkpoint import load_model, save_model
+from air.cli import app
 from air.explorer import export
+from air.files import UserError
 from air.model.boards import stablemax, tensors
 from air.model.config import ModelConfig
 from air.model.layers import AttentionHook
 from air.model.network import AIR, Level, Observer, Update
 from air.model.variants import PAPER_VARIANTS, Variant
+from air.params import load_params
+from air.stages.explore import explore
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Puzzles
 from tests.conftest import ROOT
@@ -217,3 +226,293 @@ def test_the_shortest_format_that_changes_no_board_is_taken(
     with torch.no_grad():  # two tokens that differ in the last digit only
         wide.lm_head.weight[3] = wide.lm_head.weight[2] * (1 + 2**-20)
     assert export.shortest_format(wide, sudokus[1]) == torch.float32
+
+
+# The page ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up study with small models of random weights, and the explorer's page of it."""
+    folder = tmp_path_factory.mktemp("explored") / "study"
+    shutil.copytree(small_study, folder)
+    with contextlib.chdir(folder):
+        for task in ("sudoku", "maze"):
+            puzzles = load_puzzles(paths.data(task, "test"))
+            for variant in ("Lx_H", "Lx_Hx"):
+                model = random_model(CONFIG, variant, puzzles)
+                path = paths.run(task, variant, 0) / "model.safetensors"
+                save_model(model, path, {"task": task, "seed": 0})
+        ended = CliRunner().invoke(app, ["explore"], catch_exceptions=False)
+        assert ended.stdout == "reports/html/explore.html written\n"
+    return folder
+
+
+CONFIG = ModelConfig(layers=2, hidden_size=16, heads=2, inner_multiple=8, max_segments=3)
+LAST = 3 * CONFIG.updates_per_segment
+
+
+class Reader:
+    """The page as someone sees it who opened it from the disk; `said` is what went wrong."""
+
+    def __init__(self, browser: Any, study: Path, fragment: str = "") -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on(
+            "request",
+            lambda asked: (
+                None if asked.url[:4] in ("file", "blob") else self.said.append(asked.url)
+            ),
+        )
+        self.page.goto(f"file://{study}/reports/html/explore.html{fragment}")
+        self.wait()
+
+    def wait(self) -> None:
+        """Until every time line has reached the last sub-step, and both maps are there."""
+        self.page.wait_for_function(
+            """(last) => Array.from(document.querySelectorAll(".line")).every((line) =>
+              (line.querySelector("path[stroke='#D55E00']")?.getAttribute("d") ?? "")
+                .includes(`L${last - .5} `)) &&
+              Array.from(document.querySelectorAll(".share")).every((one) => one.textContent)""",
+            arg=LAST,
+        )
+
+    def board(self, place: int) -> list[str]:
+        """The symbols on a board of the states: 0 is the first variant's z_L, 1 its z_H."""
+        texts = self.page.locator("#panes .board").nth(place).locator("text")
+        return [str(text) for text in texts.all_text_contents()]
+
+    def puzzle(self) -> list[str]:
+        return [str(text) for text in self.page.locator("#puzzle-board text").all_text_contents()]
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).first.text_content())
+
+    def close(self) -> None:
+        self.page.close()
+        assert self.said == []
+
+
+@pytest.fixture
+def reader(browser: Any, study: Path) -> Any:
+    opened = Reader(browser, study)
+    yield opened
+    opened.close()
+
+
+def symbols(study: Path, task: str, variant: str, inputs: np.ndarray) -> list[list[list[str]]]:
+    """What the page must show, from the model file: [sub-step][state][cell]; undecided is ""."""
+    puzzles = load_puzzles(study / paths.data(task, "test"))
+    model = export.in_float32(load_model(study / paths.run(task, variant, 0) / "model.safetensors"))
+    of = Puzzles(puzzles.task, inputs[None].astype(np.uint8), inputs[None].astype(np.uint8), 0)
+    vocabulary = [
+        "" if token == of.task.undecided_token else symbol
+        for token, symbol in enumerate(of.task.vocabulary)
+    ]
+    boards = export.decoded(model, of)[:, 0].reshape(LAST, 2, -1)
+    return [[[vocabulary[token] for token in z] for z in both] for both in boards]
+
+
+def test_the_page_shows_what_the_models_decode(reader: Reader, study: Path) -> None:
+    inputs = load_puzzles(study / paths.data("sudoku", "test")).inputs[0]
+    reader.page.keyboard.press("End")
+    for t in (LAST - 1, LAST - 2):
+        assert reader.text("#where").startswith(f"sub-step {t + 1} of {LAST}: segment 3")
+        for variant, place in (("Lx_H", 0), ("Lx_Hx", 2)):
+            right = symbols(study, "sudoku", variant, inputs)[t]
+            assert [reader.board(place), reader.board(place + 1)] == right
+        reader.page.keyboard.press("ArrowLeft")
+
+
+def test_playing_ends_at_the_end(reader: Reader) -> None:
+    reader.page.locator("#t").fill(str(LAST - 2))
+    reader.page.click("#play")
+    reader.page.wait_for_function(f"document.getElementById('t').value == {LAST}")
+    reader.page.wait_for_function("document.getElementById('play').textContent === 'Play'")
+
+
+def test_a_frozen_state_stays_and_has_no_update(reader: Reader) -> None:
+    reader.page.select_option("#freeze", "H")
+    reader.wait()
+    reader.page.keyboard.press("Home")
+    first = reader.board(1)
+    reader.page.keyboard.press("End")
+    assert reader.board(1) == first
+    reader.page.wait_for_function(
+        "document.querySelectorAll('.share')[1].textContent === 'no update: z_H is frozen'"
+    )
+    reader.page.select_option("#from", "3")
+    reader.wait()
+    reader.page.keyboard.press("End")
+    assert reader.board(1) != first
+
+
+def test_a_sudoku_is_edited_by_keys(reader: Reader, study: Path) -> None:
+    board = reader.page.locator("#puzzle-board svg")
+    board.focus()
+    before = reader.puzzle()
+    blank, given = before.index(""), next(i for i, text in enumerate(before) if text)
+    for _ in range(blank % 4):
+        board.press("ArrowRight")
+    for _ in range(blank // 4):
+        board.press("ArrowDown")
+    labels = load_puzzles(study / paths.data("sudoku", "test")).labels[0]
+    board.press(str(labels[blank] - 1))
+    reader.wait()
+    assert reader.puzzle()[blank] == str(labels[blank] - 1)
+    assert reader.text("#puzzle-title") == "Puzzle, edited"
+    assert reader.text("#said") == ""  # still one solution
+    peer = next(text for i, text in enumerate(before) if text and i // 4 == given // 4)
+    row = [i for i in range(4 * (given // 4), 4 * (given // 4) + 4) if not before[i]]
+    assert row, "the first row with a given digit is full"
+    reader.page.locator("#puzzle-board rect").nth(row[0]).click(force=True)
+    reader.page.locator("#puzzle-board svg").press(peer)
+    reader.wait()
+    assert reader.text("#said") == "This Sudoku has no solution."
+    edited = reader.puzzle()
+    inputs = np.array([1 if text == "" else int(text) + 1 for text in edited])
+    reader.page.keyboard.press("Escape")
+    reader.page.locator("h1").click()
+    reader.page.keyboard.press("End")
+    assert reader.board(1) == symbols(study, "sudoku", "Lx_H", inputs)[-1][1]
+    reader.page.click("#reset")
+    assert reader.puzzle() == before
+
+
+def test_a_sudoku_is_pasted(reader: Reader) -> None:
+    for pasted, said in (
+        ("12 34", "A Sudoku of this size has 16 characters, row by row, not 4."),
+        ("1234 34.. .... ...9", "Character 16, “9”, is none of 1 to 4 or . for a blank."),
+        (". " * 16, "This Sudoku has several solutions."),
+        ("11" + "." * 14, "This Sudoku has no solution."),
+        ("1234 3412 2143 432.", ""),
+    ):
+        reader.page.fill("#paste", pasted)
+        reader.page.click("#paste-form button")
+        assert reader.text("#said") == said
+    reader.wait()
+    assert reader.puzzle() == [*"123434122143432", ""]
+
+
+def test_walls_are_built_by_click(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study, "#task=maze")
+    puzzles = load_puzzles(study / paths.data("maze", "test"))
+    start = int((puzzles.inputs[0] == 3).argmax())
+    free = np.flatnonzero(puzzles.task.peers[start] & (puzzles.inputs[0] == 2))
+    for cell in free:
+        reader.page.locator("#puzzle-board rect").nth(int(cell)).click(force=True)
+        reader.wait()
+    assert reader.text("#said") == "No path leads from start to goal."
+    reader.page.click("#reset")
+    assert reader.text("#said") == ""
+    reader.close()
+
+
+def test_the_address_holds_the_view(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study)
+    reader.page.select_option("#task", "maze")
+    reader.wait()
+    reader.page.select_option("#b", "")
+    reader.page.select_option("#puzzle", "2")
+    reader.page.select_option("#freeze", "L")
+    reader.page.select_option("#layer", "2")
+    reader.page.select_option("#head", "1")
+    reader.page.locator("#t").fill("7")
+    reader.wait()
+    reader.page.wait_for_function("location.hash.includes('t=7')")
+    fragment = reader.page.evaluate("location.hash")
+    shown = [reader.puzzle(), reader.board(0), reader.board(1), reader.text(".share")]
+    again = Reader(browser, study, fragment)
+    assert [again.puzzle(), again.board(0), again.board(1), again.text(".share")] == shown
+    for key, value in {"task": "maze", "b": "", "freeze": "L", "layer": "2", "head": "1"}.items():
+        assert again.page.locator(f"#{key}").input_value() == value
+    reader.close()
+    again.close()
+
+
+def test_any_address_opens(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study, "#task=chess&a=x&b=y&t=999&cell=-4&freeze=Q&layer=9&board=zz")
+    assert reader.text("#where").startswith("sub-step 1 of")
+    assert reader.text("#puzzle-title") == "Test puzzle 1"
+    reader.close()
+
+
+def test_a_cells_attention_is_the_models(reader: Reader, study: Path) -> None:
+    """The share on the neighbourhood, over all layers and heads, of the first L- and H-update."""
+    puzzles = load_puzzles(study / paths.data("sudoku", "test")).first(1)
+    model = export.in_float32(load_model(study / "results/sudoku/Lx_H/seed0/model.safetensors"))
+    cell = 6
+    recorder = Recorder(model, cell)
+    x = model.embed(tensors(puzzles.inputs, puzzles.labels)[0])
+    with torch.inference_mode():
+        model.segment(x, *model.fresh_states(1), observer=recorder)
+    near = puzzles.task.neighbourhoods["nbr"].matrix[cell]
+    reader.page.locator("#panes rect").nth(cell).hover(force=True)
+    for place, update in ((0, 0), (1, 2)):
+        rows = np.array(recorder.rows[update]).reshape(-1, 16)
+        share = f"{100 * rows[:, near].sum(axis=1).mean():.0f} % on its neighbourhood"
+        reader.page.wait_for_function(
+            "([place, share]) => document.querySelectorAll('.share')[place].textContent"
+            ".startsWith(share)",
+            arg=[place, share],
+        )
+
+
+def test_the_page_is_for_everyone(reader: Reader) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(reader.page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == []
+    reader.page.set_viewport_size({"width": 390, "height": 800})  # a phone
+    assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_the_study_says_stands_beside_what_to_try(reader: Reader, study: Path) -> None:
+    folder = study / paths.run("sudoku", "Lx_H", 0)
+    freeze = json.loads((folder / "freeze.json").read_text(encoding="utf-8"))
+    tries = reader.page.locator(".tries li")
+    assert tries.count() == 3
+    solved = freeze["freeze_H"]["z_L"]["exact_accuracy"]
+    assert f"z_L then solves {solved:.0%} instead of" in tries.nth(1).text_content()
+    tries.nth(1).locator("a").click()
+    reader.wait()
+    assert reader.page.locator("#freeze").input_value() == "H"
+
+
+def test_a_missing_model_is_one_sentence(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    with contextlib.chdir(tmp_path / "study"):
+        page = paths.page("explore")
+        page.unlink()
+        missing = paths.run("maze", "Lx_Hx", 0) / "model.safetensors"
+        missing.unlink()
+        with pytest.raises(UserError, match=f"^{missing}: there is no such file"):
+            explore()
+        assert not page.exists()
+
+
+def test_a_study_without_models_says_so(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    with contextlib.chdir(tmp_path / "study"):
+        params = Path("params.yaml")
+        text = params.read_text(encoding="utf-8")
+        params.write_text(text.replace("variants: null, seeds: null", "variants: [], seeds: []"))
+        assert "No model is here" in explore().read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("variants: [L_Hx], seeds: null", "sudoku.explore.variants: L_Hx is not among"),
+        ("variants: null, seeds: [7]", "sudoku.explore.seeds: 7 is not among"),
+        ("variants: [Lx_H, Lx_H], seeds: null", "sudoku.explore.variants: Lx_H stands twice"),
+    ],
+)
+def test_only_trained_models_can_be_explored(asked: str, said: str, tmp_path: Path) -> None:
+    text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("variants: null, seeds: null", asked, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_params(path)

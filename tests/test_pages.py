@@ -37,6 +37,7 @@ def configure(folder: Path, scale: str) -> None:
         elif task == "maze":
             for runs in (section, *section["probes"].values()):
                 runs |= {"variants": [], "seeds": []}
+        section["explore"] |= {"variants": [], "seeds": []}  # of models that are made up
     yaml.dump(content, folder / "params.yaml")
 
 
@@ -51,8 +52,9 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         if scale == "least":
             forget(folder, "sudoku", "Lx_Hx", 0)
             shutil.rmtree(folder / "data/maze")
-        ended = call(folder, "air", "claims")
-        assert ended.returncode == 0, ended.stderr
+        for command in ("claims", "explore"):
+            ended = call(folder, "air", command)
+            assert ended.returncode == 0, ended.stderr
         with ThreadPoolExecutor(2) as pool:
             for ended in pool.map(lambda name: call(folder, "air", "report", name), MADE):  # noqa: B023
                 assert ended.returncode == 0, ended.stderr

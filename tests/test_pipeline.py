@@ -145,7 +145,7 @@ def test_a_cluster_is_asked_for_gpus_where_there_are_to_be_some(tmp_path: Path) 
             re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*\bgpu=(\d+)", said, re.M)
         )
 
-    rules = ("train", "evaluate", "rollout", "freeze", "attention", "emergence")
+    rules = ("train", "evaluate", "rollout", "freeze", "attention", "emergence", "explore")
     assert asked() == dict.fromkeys(rules, "0")
     params = folder / "params.yaml"
     text = params.read_text().replace("device: cpu", "device: cuda")

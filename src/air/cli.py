@@ -281,6 +281,14 @@ def report(
     print(f"{stage(notebook)} written")
 
 
+@app.command(epilog="Example: air explore, then open reports/html/explore.html")
+def explore() -> None:
+    """Make a page that runs trained models in the browser: reports/html/explore.html."""
+    from air.stages.explore import explore as stage
+
+    print(f"{stage()} written")
+
+
 @app.command(epilog="Example: air verify, or against another commit: air verify --against v0.1.0")
 def verify(
     against: Annotated[str, typer.Option(help="a commit, branch or tag")] = "HEAD",

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from air.devices import ComputeConfig
 from air.evaluation.config import EvaluationConfig
+from air.explorer.config import ExploreConfig
 from air.files import UserError, complaint, read_yaml
 from air.model.config import ModelConfig
 from air.model.variants import Variant
@@ -40,6 +41,7 @@ class TaskParams(BaseModel):
     )
     seeds: list[int] = Field(description="one training run per variant and seed")
     probes: ProbesConfig
+    explore: ExploreConfig = ExploreConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> "TaskParams":
@@ -56,16 +58,19 @@ class TaskParams(BaseModel):
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise _At("seeds", f"{seed} is not allowed: seeds are whole numbers from 0")
-        for name, probe in self.probes:
+        for name, chosen in [
+            *((f"probes.{name}", probe) for name, probe in self.probes),
+            ("explore", self.explore),
+        ]:
             for key, asked, there in (
-                ("variants", probe.variants, self.variants),
-                ("seeds", probe.seeds, self.seeds),
+                ("variants", chosen.variants, self.variants),
+                ("seeds", chosen.seeds, self.seeds),
             ):
-                _each_once(f"probes.{name}.{key}", asked)
-                for value in asked:
+                _each_once(f"{name}.{key}", asked or [])
+                for value in asked or []:
                     if value not in there:
                         raise _At(
-                            f"probes.{name}.{key}",
+                            f"{name}.{key}",
                             f"{value} is not among the task's {key} {there}, so it is not trained",
                         )
         if (self.evaluation.segments or self.model.max_segments) < self.model.max_segments:
@@ -116,6 +121,13 @@ class TaskParams(BaseModel):
                     f"{cycle} is not allowed: the model's cycles go from 0 to {cycles - 1}",
                 )
         return self
+
+    def explored(self) -> list[tuple[str, int]]:
+        """The runs that the explorer shows: (variant, seed)."""
+        asked, probed = self.explore, self.probes.rollout
+        variants = probed.variants if asked.variants is None else asked.variants
+        seeds = probed.seeds[:1] if asked.seeds is None else asked.seeds
+        return [(variant, seed) for variant in variants for seed in seeds]
 
 
 class RuntimeConfig(BaseModel):

@@ -49,6 +49,7 @@ STAGES = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
 THREADS = PARAMS.compute.threads
 NOTEBOOKS = sorted(path.stem for path in Path("reports").glob("*.ipynb") if path.stem != "cost")
 PAGES = expand("reports/html/{notebook}.html", notebook=NOTEBOOKS)
+EXPLORER = "reports/html/explore.html"
 DATA = expand(
     "data/{task}/{file}",
     task=TASKS,

@@ -50,11 +50,36 @@ rule report:
         REPRO
 
 
+rule explore:
+    input:
+        runs=outputs_of_runs,
+        params="results/params.json",
+        data=DATA,
+        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        code=code("explore"),
+    output:
+        EXPLORER,
+    log:
+        "logs/explore.log",
+    benchmark:
+        "logs/benchmark/explore.tsv"
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    params:
+        stage="explore",
+        compute=setting("compute"),
+    shell:
+        REPRO
+
+
 # What the jobs took is never the same twice, so this page is no stage of DVC's.
 rule cost:
     input:
         notebook="reports/cost.ipynb",
-        pages=PAGES,
+        pages=[*PAGES, EXPLORER],
         code=code("report"),
     output:
         page="reports/html/cost.html",

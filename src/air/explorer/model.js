@@ -306,6 +306,7 @@ export class Rollout {
     this.x = model.embed(inputs);
     this.states = [model.fresh_states()]; // states[t]: before sub-step t
     this.substeps = model.config.max_segments * model.updates_per_segment;
+    this.looked_at = new Map(); // queries and keys by layer of the last two updates asked for
   }
 
   holds(t) {
@@ -348,12 +349,17 @@ export class Rollout {
   /** How `cell` attends in the update of sub-step t, [heads, S] by layer; null if it was frozen. */
   attention(t, cell) {
     if (this.holds(t)) return null;
-    const { model } = this, layers = [], { level } = model.update_at(t);
-    const before = this.states[t];
-    model.update(level, before[level], before[level === "L" ? "H" : "L"], this.x, (layer, q, k) => {
-      layers[layer] = attention_of(cell, q, k, model.config, model.attention_lead, model.cells);
-    });
-    return layers;
+    const { model, looked_at } = this;
+    if (!looked_at.has(t)) {
+      const layers = [], { level } = model.update_at(t), before = this.states[t];
+      const other = before[level === "L" ? "H" : "L"];
+      model.update(level, before[level], other, this.x, (layer, q, k) => (layers[layer] = { q, k }));
+      if (looked_at.size > 1) looked_at.delete(looked_at.keys().next().value);
+      looked_at.set(t, layers);
+    }
+    return looked_at
+      .get(t)
+      .map(({ q, k }) => attention_of(cell, q, k, model.config, model.attention_lead, model.cells));
   }
 }
 

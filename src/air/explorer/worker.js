@@ -1,0 +1,31 @@
+// What runs beside the page, after model.js: one model, one rollout at a time.
+// In: { job, file?, inputs, frozen, begin } starts a rollout; { job, t, cell } asks for attention.
+// Out: { job, t, L, H } per sub-step, { job, substeps } at the start, { job, asked, rows }.
+
+let model = null, rollout = null, current = 0;
+
+self.onmessage = ({ data }) => {
+  if (data.inputs) {
+    if (data.file) model = new AIR(read_tensors(data.file));
+    rollout = new Rollout(model, data.inputs, data.frozen, data.begin);
+    current = data.job;
+    advance(data.job);
+  } else if (data.job === current && data.ts.every((t) => t < rollout.states.length - 1)) {
+    const rows = data.ts.map((t) => rollout.attention(t, data.cell));
+    self.postMessage({ job: current, asked: data, rows });
+  } else {
+    self.postMessage({ job: data.job, asked: data, rows: null }); // not computed yet
+  }
+};
+
+/** Sub-steps for a moment; then whatever has been asked meanwhile comes first. */
+function advance(job) {
+  if (job !== current) return;
+  const until = performance.now() + 20;
+  do {
+    if (!rollout.step()) return;
+    const t = rollout.states.length - 2;
+    self.postMessage({ job, t, L: rollout.shown("L", t), H: rollout.shown("H", t) });
+  } while (performance.now() < until);
+  setTimeout(advance, 0, job);
+}
