@@ -191,7 +191,7 @@ class Pane {
     this.parts = {};
     for (const level of ["L", "H"]) {
       const part = element("div", "", pair), map = element("div", "", maps);
-      element("h4", `z_${level}${view.freeze === level ? `, frozen from segment ${view.from} on` : ""}`, part);
+      element("h4", `z_${level}${view.freeze === level ? ", frozen" : ""}`, part);
       const board = new Board(element("div", "", part, "board"), `z_${level}`);
       const line = make("svg", { class: "line", preserveAspectRatio: "none", role: "img" }, part);
       line.addEventListener("click", (event) => {
