@@ -80,9 +80,9 @@ def random_model(config: ModelConfig, variant: str, puzzles: Puzzles) -> AIR:
             torch.nn.init.normal_(parameter, std=0.5)
     with torch.no_grad():
         if model.variant.operator == "hadamard":  # whose random weights are chaotic: PyTorch's
-            model.embedding *= 0.5  # own float32 and float64 are apart by 5e-4 in the end
+            model.embedding.mul_(0.5)  # own float32 and float64 are apart by 5e-4 in the end
         else:  # enough of the input for boards that vary from cell to cell
-            model.embedding *= 3
+            model.embedding.mul_(3)
     return model.eval()
 
 
