@@ -1,6 +1,7 @@
 """The stage `explore`: a page that runs trained models in the reader's browser."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
@@ -9,7 +10,8 @@ from air import paths
 from air.explorer.page import Explored, body, explored, tries
 from air.params import load_params
 from air.reporting.pages import HERE, PAGES, digest
-from air.reporting.study import Study
+from air.reporting.study import Run, Study
+from air.results.form import Form
 from air.stages.inputs import subject
 from air.tasks.registry import TASKS
 from air.tasks.task import Puzzles
@@ -31,9 +33,13 @@ def explore() -> Path:
                 known = None if math.isnan(solved) else solved
                 one = explored(of.model, task, run[1], puzzles[task], known, of.device)
             models.append(one)
-            probes = {name: study.probe(task, name) for name in ("rollout", "freeze", "attention")}
+            probes: dict[str, Mapping[Run, Form]] = {
+                "rollout": study.rollouts(task),
+                "freeze": study.freezes(task),
+                "attention": study.attentions(task),
+            }
             measures[one.facts["id"]] = {
-                name: found[run] for name, found in probes.items() if run in found
+                name: found[run].content() for name, found in probes.items() if run in found
             }
             files.append(paths.run(task, *run) / "model.safetensors")
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
