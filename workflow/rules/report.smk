@@ -55,7 +55,7 @@ rule explore:
         runs=outputs_of_runs,
         params="results/params.json",
         data=DATA,
-        texts=["reports/claims.yaml", "reports/paper.yaml"],
+        paper="reports/paper.yaml",
         code=code("explore"),
     output:
         EXPLORER,
