@@ -189,7 +189,7 @@ def test_a_bad_row_is_named_or_skipped(
     assert message in DOCS
     split = read_csv(task, path, None, seed=0, skip=True)
     assert len(split.inputs) == len(good) - 1
-    assert sum(split.told.skipped_rows.values()) == 1
+    assert sum(split.facts.skipped_rows.values()) == 1
 
 
 def test_a_detour_is_no_shortest_path(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a packed file, damaged": (
         gzip.compress(b"question,answer\n" * 9)[:12] + b"\xff" * 30, "not a whole gzip file",
     ),
-    "no rows": (b"source,question,answer,rating\n", "but 5 were asked for"),
+    "no rows": (b"source,question,answer,rating\n", "but 5 are needed"),
     "binary": (b"source,question,answer,rating\n\xff\xfe\x00x,1,2,3\n", "not a UTF-8 text file"),
     "an endless field": (
         b"source,question,answer,rating\n" + b'"' + b"1" * 200_000, "not CSV",
@@ -297,7 +297,7 @@ def test_files_as_people_have_them(
     assert np.array_equal(split.inputs, expected.inputs)
     assert np.array_equal(split.labels, expected.labels)
     assert split.ratings is None
-    assert split.told.sha256 == hashlib.sha256(content).hexdigest()
+    assert split.facts.sha256 == hashlib.sha256(content).hexdigest()
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if FORMS[form] in line] == said[:1]
     assert said[0].startswith(f"data sudoku: {name}: ")
@@ -333,7 +333,7 @@ def test_a_question_without_one_solution_is_named_or_skipped(
         read_csv(SUDOKUS, path, None, 0, False)
     assert message in DOCS
     split = read_csv(SUDOKUS, path, None, 0, True)
-    assert (len(split.inputs), split.told.skipped_rows) == (29, {message: 1})
+    assert (len(split.inputs), split.facts.skipped_rows) == (29, {message: 1})
 
 
 def test_a_header_that_is_not_known_is_shown_with_those_that_are(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> N
     with pytest.raises(UserError, match="cannot be read"):
         read_csv(SUDOKUS, tmp_path, 5, 0, False)
     path = write(tmp_path / "few.csv", sudoku_rows)
-    with pytest.raises(UserError, match="holds 30 puzzles, but 31 were asked for"):
+    with pytest.raises(UserError, match="holds 30 puzzles, but 31 are needed"):
         read_csv(SUDOKUS, path, 31, 0, False)
 
 

@@ -411,6 +411,6 @@ def test_another_configuration_never_finds_the_state() -> None:
 def test_a_missing_device_is_one_sentence() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(UserError, match="cuda was asked for, but this machine has none"):
+        with pytest.raises(UserError, match="cuda is configured, but this machine has none"):
             prepare(ComputeConfig(device="cuda"))
         assert prepare(ComputeConfig(device="auto")) == CPU

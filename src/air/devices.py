@@ -1,4 +1,4 @@
-"""Where the numbers are computed: which device, in which precision, with how many threads."""
+"""The device that computes, its precision and its number of threads."""
 
 import ctypes
 import os
@@ -57,7 +57,7 @@ def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
     and shows them, and no others, to those.
 
     Raises:
-        UserError: the device asked for is not on this machine, or there are too few.
+        UserError: the device of params.yaml is not on this machine, or there are too few.
     """
     import torch
 
@@ -69,7 +69,7 @@ def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
     chosen = ("cuda" if there["cuda"] else "cpu") if compute.device == "auto" else compute.device
     if not there[chosen]:
         raise UserError(
-            f"compute.device: {chosen} was asked for, but this machine has none; "
+            f"compute.device: {chosen} is configured, but this machine has none; "
             "set it to auto or cpu"
         )
     device = torch.device(chosen)
@@ -80,7 +80,7 @@ def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
             count = torch.cuda.device_count()
             if processes > count:
                 raise UserError(
-                    f"params.yaml: train.processes: {processes} were asked for, but this machine "
+                    f"params.yaml: train.processes: {processes} are configured, but this machine "
                     f"has {count} GPU(s)"
                 )
             names = [f"GPU-{torch.cuda.get_device_properties(i).uuid}" for i in range(count)]

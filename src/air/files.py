@@ -1,4 +1,4 @@
-"""How anything is read: what is wrong with a file is one sentence that names it."""
+"""Reading files: whatever is wrong with one becomes a sentence that names it."""
 
 import json
 import math
@@ -39,11 +39,11 @@ def ensure_home() -> None:
 
 
 class OutOfRange(ValueError):
-    """A segment or an update was asked for that the model does not have, or no puzzles."""
+    """A segment or update that the model does not have was requested, or no puzzles."""
 
 
 class UserError(Exception):
-    """Something a user can mend: one sentence that names the file, row or key. Exit code 2.
+    """Something a user can fix: one sentence that names the file, row or key. Exit code 2.
 
     It is one line of bounded length whatever it quotes: a name, a value, a library's complaint.
     """
@@ -58,20 +58,20 @@ class UserError(Exception):
 
 @contextmanager
 def reading(
-    path: Path, kind: str, *faults: type[Exception], absent: str = STAGE, mend: str = AGAIN
+    path: Path, kind: str, *faults: type[Exception], absent: str = STAGE, remedy: str = AGAIN
 ) -> Iterator[None]:
     """Say in one sentence what is wrong with the file that the block reads.
 
     Args:
         kind: what it must be, such as "a JSON file".
         faults: what libraries raise at a file that is not.
-        absent, mend: what to do about a file that is missing or damaged.
+        absent, remedy: what to do about a file that is missing or damaged.
     """
     if "\0" in str(path):
         raise UserError(f"{path}: no file has such a name; {absent}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe or a device may never end
-            raise UserError(f"{path}: cannot be read (it is no file); {mend}")
+            raise UserError(f"{path}: cannot be read (it is no file); {remedy}")
         yield
     except FileNotFoundError:
         what = "there is no such file"
@@ -79,7 +79,7 @@ def reading(
             what = "is a link to a file that is not there"
         raise UserError(f"{path}: {what}; {absent}") from None
     except faults as error:
-        raise UserError(f"{path}: not {kind} ({error}); {mend}") from None
+        raise UserError(f"{path}: not {kind} ({error}); {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -89,7 +89,7 @@ def there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def checked(form: type[T], content: Any, path: Path, mend: str = AGAIN) -> T:
+def checked(form: type[T], content: Any, path: Path, remedy: str = AGAIN) -> T:
     """``content`` of ``path`` as an object of a type that pydantic knows, whose form it must have.
 
     Raises:
@@ -101,7 +101,7 @@ def checked(form: type[T], content: Any, path: Path, mend: str = AGAIN) -> T:
     except ValidationError as error:
         fault = error.errors()[0]
         said = complaint([str(part) for part in fault["loc"]], fault)
-        raise UserError(f"{path}: {said}; {mend}") from None
+        raise UserError(f"{path}: {said}; {remedy}") from None
 
 
 def complaint(keys: Sequence[str], *faults: ErrorDetails) -> str:
@@ -151,7 +151,7 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def read_yaml(path: Path, absent: str, mend: str = "mend it") -> Any:
+def read_yaml(path: Path, absent: str, remedy: str = "fix it") -> Any:
     """The content of a YAML 1.2 file. No tag of it makes anything but plain values.
 
     Raises:
@@ -163,7 +163,7 @@ def read_yaml(path: Path, absent: str, mend: str = "mend it") -> Any:
 
     # beyond YAMLError: what comes of a number, date or directive that is none, and of depth
     odd = (ValueError, TypeError, AttributeError, LookupError, AssertionError, RecursionError)
-    with reading(path, "a YAML file", YAMLError, *odd, absent=absent, mend=mend):
+    with reading(path, "a YAML file", YAMLError, *odd, absent=absent, remedy=remedy):
         text = path.read_text(encoding="utf-8")
         try:
             return YAML(typ="safe", pure=True).load(text)

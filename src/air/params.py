@@ -77,7 +77,7 @@ class TaskParams(BaseModel):
             raise _At(
                 "evaluation.segments",
                 f"{self.evaluation.segments} is below model.max_segments "
-                f"{self.model.max_segments}, at which accuracy is told",
+                f"{self.model.max_segments}, at which accuracy is reported",
             )
         depth = self.probes.rollout.depth
         if depth is not None and depth < self.model.max_segments:

@@ -1,4 +1,4 @@
-"""Where the study's files lie, from the project's root. dvc.yaml and the rules say the same."""
+"""Where the study's files lie, from the project's root: the paths of dvc.yaml and the rules."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def data(task: str, split: str) -> Path:
 
 
 def statistics(task: str) -> Path:
-    """What is told of a task's puzzles."""
+    """The statistics of a task's puzzles."""
     return Path("data", task, "statistics.json")
 
 

@@ -94,7 +94,7 @@ def lines_of(puzzles: list[str]) -> Iterator[tuple[str, str]]:
         if given == "-":
             yield from _lines("standard input", sys.stdin.read())
         elif _is_file(given):
-            with reading(Path(given), "a text file", UnicodeDecodeError, mend="give another"):
+            with reading(Path(given), "a text file", UnicodeDecodeError, remedy="give another"):
                 yield from _lines(given, Path(given).read_text(encoding="utf-8-sig"))
         else:
             yield f"puzzle {number} (no file has that name)", given

@@ -1,4 +1,4 @@
-"""How anything is written: whole or not at all, and the same bytes for the same content.
+"""Writing files: whole or not at all, and the same bytes for the same content.
 
 Every file is written under a temporary name in its own folder and renamed, so that a reader, a
 crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.

@@ -1,1 +1,1 @@
-"""How many puzzles a model solves."""
+"""Evaluation: how many puzzles a model solves."""

@@ -1,4 +1,4 @@
-"""What a trained model does inside: decoded rollouts, frozen states, attention.
+"""Probes, which look inside a trained model: decoded rollouts, frozen states, attention.
 
 They walk :meth:`air.model.network.AIR.segment` with an observer, and ask a task only what its
 protocol offers and never which task it is; :mod:`air.probes.emergence` takes the measures of all
@@ -19,7 +19,7 @@ _MODULES = {"rollout": "rollouts", "freeze": "freezing", "attention": "attention
 
 
 def __getattr__(name: str) -> Any:
-    """Import a probe when it is asked for: what may be configured is read without torch."""
+    """Import a probe when it is used, so that its configuration can be read without torch."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -25,7 +25,10 @@ class RolloutConfig(ProbeConfig):
 
     boards: int = Field(10, gt=0, description="first so many puzzles whose boards are kept")
     depth: int | None = Field(
-        None, gt=0, le=256, description="segments up to which accuracy is told; null: max_segments"
+        None,
+        gt=0,
+        le=256,
+        description="segments up to which accuracy is reported; null: max_segments",
     )
 
 

@@ -50,10 +50,10 @@ class BoardRecorder(Observer):
                 self.decoded(level, logits)
 
     def decoded(self, level: Level, logits: Tensor) -> None:
-        """Told of a state that an update has changed: its logits [B, S, V]."""
+        """Called with the logits of a state that an update has changed: [B, S, V]."""
 
     def same(self, level: Level) -> None:
-        """Told of a state that an update has left as it was."""
+        """Called for a state that an update has left as it was."""
 
 
 class Together(Observer):
@@ -114,7 +114,7 @@ def in_batches(
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(rows, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress.
 
-    A batch holds as many puzzles as ``memory_gib`` allows; the peak is told at the end.
+    A batch holds as many puzzles as ``memory_gib`` allows; the peak is reported at the end.
     """
     if not len(puzzles):
         raise OutOfRange("there are no puzzles to probe the model on")

@@ -1,4 +1,4 @@
-"""Means with their uncertainty, honest about what was drawn independently: puzzles."""
+"""Means with their uncertainty, where puzzles are the independent samples."""
 
 import warnings
 from typing import Any
@@ -42,10 +42,10 @@ def interval(values: np.ndarray) -> Any:
 
 
 def bootstrap(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """95 % interval of sum / count when whole puzzles are drawn again: ``[2, ...]``.
+    """95 % interval of sum / count by bootstrap over whole puzzles: ``[2, ...]``.
 
     Args:
-        sums, counts: per puzzle, ``[N, ...]``; a puzzle is drawn with everything it holds.
+        sums, counts: per puzzle, ``[N, ...]``; a resampled puzzle brings everything it holds.
     """
     puzzles = len(sums)
     random = generator(0, "bootstrap", 0)

@@ -1,4 +1,4 @@
-"""What we say about it: the results as tables, figures, claims and pages. Reads only files.
+"""The report: the results as tables, figures, claims and pages. Reads only files.
 
 Notebooks in ``reports/`` hold prose and calls into ``tables`` and ``figures``; ``pages`` runs and
 renders them; ``claims`` holds the paper's claims against the results.

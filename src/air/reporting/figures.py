@@ -84,8 +84,8 @@ def accuracy(study: Study, experiment: str) -> Shown:
         for axis, task in zip(axes[0], tasks, strict=True):
             for place, name in enumerate(variants[task]):
                 runs = study.accuracy(task, name)
-                says = study.variants[name]
-                colour = "#D55E00" if says.n_L == says.n_H else "#0072B2"
+                spec = study.variants[name]
+                colour = "#D55E00" if spec.n_L == spec.n_H else "#0072B2"
                 if not len(runs):
                     axis.text(0, place, " not run", va="center", fontsize=8, color="#666666")
                     continue
@@ -143,7 +143,7 @@ def depth(study: Study, task: str) -> list[Shown]:
             axis.set_ylabel("test puzzles solved")
             axis.legend(ncols=4, loc="best")
             name = rows["variant"].iloc[0]
-            told = np.array(
+            shares = np.array(
                 rows.loc[rows["variant"] == name, "exact_accuracy_by_segment"].tolist()
             ).mean(axis=0)
             shown.append(
@@ -151,7 +151,8 @@ def depth(study: Study, task: str) -> list[Shown]:
                     canvas,
                     f"depth-{task}-{experiment}",
                     f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: {name} goes from "
-                    f"{told[0]:.1%} solved after one segment to {told[-1]:.1%} after {len(told)}",
+                    f"{shares[0]:.1%} solved after one segment to {shares[-1]:.1%} "
+                    f"after {len(shares)}",
                     "Line plot: exact accuracy against the number of segments.",
                 )
             )
@@ -398,9 +399,11 @@ def freeze_transitions(study: Study, task: str) -> Shown:
         )
         axes[0, 0].set_ylabel("changes of z_L")
         axes[1, 0].set_ylabel("changes of z_H")
-        told = [f"{share:.0%} of {state}'s" for name, state, share in early if name == early[0][0]]
+        shares = [
+            f"{share:.0%} of {state}'s" for name, state, share in early if name == early[0][0]
+        ]
         finding = (
-            f"{early[0][0]}, nothing frozen: {' and '.join(told)} content changes fall into the "
+            f"{early[0][0]}, nothing frozen: {' and '.join(shares)} content changes fall into the "
             "first half of a rollout"
             if early
             else "no content changes unless a state is frozen"
@@ -454,7 +457,7 @@ def attention(study: Study, task: str) -> Shown:
             loc="outside lower center",
             ncols=2,
         )
-        told = ", ".join(
+        shares = ", ".join(
             f"{variant} {_over_layers(runs, contrasts[0])}"
             for variant, runs in list(probed.items())[:4]
         )
@@ -462,7 +465,7 @@ def attention(study: Study, task: str) -> Shown:
             canvas,
             f"attention-{task}",
             f"{study.tasks[task]}: attention {nearest.title}, L-update less H-update, all layers: "
-            f"{told}",
+            f"{shares}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
 

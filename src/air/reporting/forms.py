@@ -92,7 +92,7 @@ class Params(Form):
 
 
 class VariantSays(Form):
-    """What a variant's name says."""
+    """What a variant's name stands for."""
 
     n_L: float
     n_H: float
@@ -130,7 +130,7 @@ class _Drawn(Form):
 
 
 class Look(Form):
-    """How boards are drawn, as the header of a data file tells it."""
+    """How boards are drawn, as the header of a data file states it."""
 
     rows: Count
     columns: Count

@@ -118,7 +118,7 @@ def render(notebook: Path, page: Path) -> None:
             f"{notebook}: there is no such notebook; there are {', '.join(PAGES)}, cost"
         )
     made_from = provenance()  # before anything is written
-    with reading(notebook, "a notebook", *ODD, mend=RESTORE):
+    with reading(notebook, "a notebook", *ODD, remedy=RESTORE):
         nbformat.validate(json.loads(notebook.read_text(encoding="utf-8")))
     content = executed(notebook)
     files = take_files(content, f"files/{notebook.stem}")

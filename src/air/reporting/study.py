@@ -38,7 +38,7 @@ EXPERIMENTS = {  # the paper's comparisons of variants
     "operators": "the operator by which it enters",
     "networks": "one network or two",
 }
-RESTORE = "mend it, or restore it with git"
+RESTORE = "fix it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
 T = TypeVar("T")
 F = TypeVar("F", bound=Form)
@@ -77,7 +77,7 @@ class Study:
 
     @property
     def variants(self) -> dict[str, VariantSays]:
-        """What each variant's name says."""
+        """What each variant's name spec."""
         return self.checked.variants
 
     def runs(self, task: str) -> pd.DataFrame:
@@ -115,16 +115,16 @@ class Study:
         Empty if none of the variants that the experiment is about is configured.
         """
         names = self.params.task(task).variants
-        says = {name: self.variants[name] for name in names}
+        specs = {name: self.variants[name] for name in names}
         adds = [
             name
             for name in names
-            if says[name].operator == "add" and min(says[name].n_L, says[name].n_H) >= 0
+            if specs[name].operator == "add" and min(specs[name].n_L, specs[name].n_H) >= 0
         ]
-        two = [name for name in names if says[name].two_networks]
-        tokens = [name for name in names if says[name].level_token != "none"]
+        two = [name for name in names if specs[name].two_networks]
+        tokens = [name for name in names if specs[name].level_token != "none"]
         plain = [name for name in adds if name not in two and name not in tokens]
-        uneven = [name for name in plain if says[name].n_L != says[name].n_H]
+        uneven = [name for name in plain if specs[name].n_L != specs[name].n_H]
         even = [name for name in plain if name not in uneven]
         match experiment:
             case "injection":

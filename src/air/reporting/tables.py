@@ -83,13 +83,13 @@ def accuracy(study: Study, task: str, experiment: str) -> Shown:
         return missing(said) if elsewhere else Shown("")  # the figure says it
     rows = []
     for name in study.members(task, experiment):
-        says = study.variants[name]
+        spec = study.variants[name]
         published = study.published.accuracy.get(name, {}).get(task)
         rows.append(
             {
                 "variant": name,
-                "n_L": f"{says.n_L:g}",
-                "n_H": f"{says.n_H:g}",
+                "n_L": f"{spec.n_L:g}",
+                "n_H": f"{spec.n_H:g}",
                 **_of_runs(study, task, [name]),
                 "published, %": published.mean if published else "",
                 "published std": published.std if published and published.std is not None else "",

@@ -1,3 +1,3 @@
-"""Where puzzles come from: generators, files, the hub, and what a data set's statistics hold."""
+"""Sources of puzzles: generators, files, the hub, and what a data set's statistics hold."""
 
 from air.sources.registry import SOURCES as SOURCES

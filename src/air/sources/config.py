@@ -64,7 +64,7 @@ class Data(BaseModel):
     def solve(self, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """The answers to questions, uint8 ``[B, S]`` both, and what is wrong with each, or "".
 
-        Asked of ``solvable`` kinds only.
+        For ``solvable`` kinds only.
         """
         raise NotImplementedError
 

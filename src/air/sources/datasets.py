@@ -1,4 +1,4 @@
-"""Making a task's data set from whatever source is configured, and what is told of it."""
+"""Making a task's data set from whatever source is configured, and its statistics."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, Statistics]:
     """Training puzzles, test puzzles and the contents of ``statistics.json``.
 
     Raises:
-        UserError: the source does not give the puzzles asked for.
+        UserError: the source has fewer puzzles than are configured, or none of the kind.
     """
     if isinstance(config, HuggingFace):
         config = resolved(config)  # once, so that both files are of one commit
     task = config.task()
-    told: dict[str, Any] = {"source": config.source}
+    known: dict[str, Any] = {"source": config.source}
     ratings: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     if isinstance(config, Generated):
         found = generate(task, config.search(), config.train + config.test, workers)
-        told["attempts"] = found.attempts
+        known["attempts"] = found.attempts
         cut = config.train
         train = Puzzles(task, found.inputs[:cut], found.labels[:cut], config.seed)
         test = Puzzles(task, found.inputs[cut:], found.labels[cut:], config.seed)
@@ -36,14 +36,14 @@ def make(config: Data, workers: int = 1) -> tuple[Puzzles, Puzzles, Statistics]:
     else:
         assert isinstance(config, Csv | HuggingFace)
         train_split, test_split = import_splits(config)
-        told["files"] = Files(train=train_split.told, test=test_split.told)
+        known["files"] = Files(train=train_split.facts, test=test_split.facts)
         if isinstance(config, HuggingFace):
-            told |= {"repo": config.repo, "revision": config.revision}
+            known |= {"repo": config.repo, "revision": config.revision}
         train = Puzzles(task, train_split.inputs, train_split.labels, config.seed)
         test = Puzzles(task, test_split.inputs, test_split.labels, config.seed)
         if train_split.ratings is not None and test_split.ratings is not None:
             ratings = (train_split.ratings, test_split.ratings)
-    return train, test, Statistics(**told, **describe(task, train, test, ratings, config.seed))
+    return train, test, Statistics(**known, **describe(task, train, test, ratings, config.seed))
 
 
 def describe(

@@ -1,4 +1,4 @@
-"""Generating puzzles: attempts in order, kept if they are what was asked for and new.
+"""Generating puzzles: attempts in order, kept if they are new and of the configured kind.
 
 Attempts are functions of (seed, attempt) and are taken in their order, so the data set does not
 depend on the number of threads.
@@ -35,8 +35,8 @@ class Search(NamedTuple):
     """``attempts(first, number)`` makes the attempts from ``first`` on; many threads may call it"""
     chunk: int  # attempts in one call
     patience: int  # so many attempts in a row without a new puzzle: there are no more
-    kind: str  # what was asked for, such as "12 clues"
-    ease: str  # what could be asked for instead, such as "more clues"
+    kind: str  # the configured kind, such as "12 clues"
+    ease: str  # what is easier to find, such as "more clues"
 
 
 class Found(NamedTuple):

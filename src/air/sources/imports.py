@@ -61,7 +61,7 @@ class Split(NamedTuple):
     inputs: np.ndarray
     labels: np.ndarray
     ratings: np.ndarray | None
-    told: File
+    facts: File
 
 
 def import_splits(config: Csv | HuggingFace) -> tuple[Split, Split]:
@@ -203,7 +203,7 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
             for line, fault in zip(lines, faults, strict=True):
                 if fault and not skip:
                     raise UserError(
-                        f"{path}, line {line}: {fault}; mend the row, or set on_bad_row: skip"
+                        f"{path}, line {line}: {fault}; fix the row, or set on_bad_row: skip"
                     )
                 if fault:
                     skipped[fault.split(":")[0]] += 1
@@ -224,10 +224,10 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
     if good_rows < (wanted or 1):
         of_rating = f" of a rating in {kind.min_difficulty}" if kind.min_difficulty else ""
         asked = wanted or "at least 1"
-        raise UserError(f"{path}: holds {good_rows} puzzles{of_rating}, but {asked} were asked for")
+        raise UserError(f"{path}: holds {good_rows} puzzles{of_rating}, but {asked} are needed")
     order = np.argsort(places)
     kept = kept[order]
-    told = File(
+    facts = File(
         file=path.name,
         sha256=digest.hexdigest(),
         rows=rows,
@@ -238,7 +238,7 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
         kept[:, : task.cells],
         kept[:, task.cells :],
         None if columns.rating is None else ratings[order],
-        told,
+        facts,
     )
 
 
@@ -295,7 +295,7 @@ def _blocks(
             return int(count)
 
     see = "see data in params.yaml"
-    with reading(path, "a file", absent=see, mend=see), path.open("rb", buffering=0) as raw:
+    with reading(path, "a file", absent=see, remedy=see), path.open("rb", buffering=0) as raw:
         file: Any = io.BufferedReader(Hashed(raw), 1 << 20)
         if file.peek(2)[:2] == b"\x1f\x8b":
             file = io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20)

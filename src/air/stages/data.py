@@ -1,4 +1,4 @@
-"""The stage `data`: a task's training and test puzzles, and what is said of them."""
+"""The stage `data`: a task's training and test puzzles, and their statistics."""
 
 from pydantic import BaseModel, Field
 

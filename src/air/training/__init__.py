@@ -1,1 +1,1 @@
-"""How a model learns: batches, the step and its losses, optimisers, the loop, its state on disk."""
+"""Training: batches, the step and its losses, optimisers, the loop, its state on disk."""

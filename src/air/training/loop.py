@@ -39,7 +39,7 @@ STOP_EVERY = 10  # steps between two questions whether any of several processes 
 
 
 class Stopped(Exception):
-    """Training was asked to stop (SIGINT, SIGTERM) and has saved its state."""
+    """Training was stopped by SIGINT or SIGTERM and has saved its state."""
 
 
 class Diverged(Exception):

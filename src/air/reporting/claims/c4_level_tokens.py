@@ -45,7 +45,7 @@ class LevelTokens(Claim):
     number = "C4"
     title = "A level token helps if it is prepended and stripped"
     statement = (
-        "Told by a learned token which update it is, the symmetric model regains most of what it "
+        "With a learned token that marks each update, the symmetric model regains most of what it "
         "loses; it does not if the token is added to every position, or prepended and kept."
     )
     tasks = ("sudoku",)
@@ -78,7 +78,7 @@ class LevelTokens(Claim):
         return Found.model_validate({"verdict": verdict, **groups, "missing": missing, **further})
 
     def _part(self, study: Study, task: str, name: str, is_gap: bool) -> Verdict:
-        """Whether a token does what is said of it."""
+        """Whether a token does what the claim says."""
         groups = [study.accuracy(task, one) for one in (name, BASE, FULL)]
         # more than the threshold's share of the gap: runs - base - threshold (full - base) > 0
         _, ends = contrast(groups, [1, self.restored - 1, -self.restored])

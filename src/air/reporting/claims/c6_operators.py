@@ -45,8 +45,8 @@ class Operators(Claim):
         others: dict[str, Group] = {}
         parts: list[Verdict] = []
         for name in study.params.task(task).variants:
-            says = study.variants[name]
-            other = says.operator != "add" or min(says.n_L, says.n_H) < 0
+            spec = study.variants[name]
+            other = spec.operator != "add" or min(spec.n_L, spec.n_H) < 0
             runs = study.accuracy(task, name)
             if not other or not len(runs) or not plain.runs:
                 continue

@@ -25,7 +25,7 @@ class Finding(Form, ABC):
         """The figures, in a sentence or two."""
 
     def evidence(self) -> str:
-        """What the page says of the verdict."""
+        """The verdict as the page words it."""
         if self.verdict == "not run":
             return "The runs it needs are not part of this study."
         return self.figures()
@@ -85,7 +85,7 @@ def over_runs(verdicts: list[Verdict]) -> Verdict:
 
 
 def by_sign(interval: list[float], direction: int = 1) -> Verdict:
-    """Whether an interval lies on the side of zero that a claim says (1 above, -1 below)."""
+    """Whether an interval lies on the side of zero that a claim predicts (1 above, -1 below)."""
     low, high = sorted(direction * end for end in interval)
     if low > 0:
         return "holds"

@@ -59,8 +59,8 @@ def over_sides(
     for (variant, seed), measures in probed.items():
         if variant not in plain:
             continue
-        says = study.variants[variant]
-        side = int(np.sign(says.n_L - says.n_H)) if mirrored else int(says.n_L != says.n_H)
+        spec = study.variants[variant]
+        side = int(np.sign(spec.n_L - spec.n_H)) if mirrored else int(spec.n_L != spec.n_H)
         found = effect(measures)
         solved = study.solved(task, (variant, seed))
         ends = [end for end in found.interval if end is not None]
