@@ -30,7 +30,7 @@ CAPTIONS = {
     "are runs, thick ones means. A state that is not updated does not change, hence the teeth.",
     "attention": "Attention of L-updates minus that of H-updates (entropy: the reverse), so that "
     "above zero the L-update is the more local. Bars are means over query cells, whiskers 95 % "
-    "intervals from drawing whole puzzles again; with several runs, bars are means over runs and "
+    "bootstrap intervals over whole puzzles; with several runs, bars are means over runs and "
     "dots the runs.",
     "map": "Where one cell (black frame) looks in the first L-update and the first H-update of a "
     "segment, layer by layer, mean over heads; darker is more. Blue outline: its neighbourhood. "
