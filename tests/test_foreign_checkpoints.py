@@ -91,6 +91,8 @@ def test_a_checkpoint_becomes_our_model(path: Path, prefix: str, tmp_path: Path)
         ("hrm.L2x_Hx@HierarchicalReasoningModel_ACTV1", "L2x_Hx"),
         ("hrm.hrm_Lx_H2x_act_v1@AIR", "Lx_H2x"),
         ("models.level_token_prepend_no_strip@AIR", "level_token_prepend_no_strip"),
+        ("recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1", "Lx_H"),
+        ("recursive_reasoning.trm_singlez@TinyRecursiveReasoningModel_ACTV1", None),
         ("models.transformer@Model", None),
     ],
 )
@@ -159,7 +161,6 @@ def test_other_files_are_refused(checkpoint: Path) -> None:
         ("vocab_size", 12, "arch.vocab_size is 12"),
         ("seq_len", 81, "arch.seq_len is 81"),
         ("causal", True, "arch.causal is True"),
-        ("puzzle_emb_len", 16, "arch.puzzle_emb_len is not known here"),
         ("dropout", 0.1, "arch.dropout is not known here, so what it changes would be lost"),
     ],
 )
@@ -183,6 +184,104 @@ def test_tensors_that_fit_by_accident_are_refused(tmp_path: Path) -> None:
     assert "Lx_H is made of f_level, but the checkpoint has no tensors of f_level" in refused(
         path, None, 16
     )
+
+
+TRM = FOLDER / "peers/trm_att_sudoku/step_65100"
+
+
+def trm(folder: Path, *without: str, **changes: Any) -> Path:
+    """TRM's checkpoint with changes to ``arch``, or to its tensors where a name has a dot."""
+    state = torch.load(TRM, weights_only=True)
+    state = {name.removeprefix("model.inner."): tensor for name, tensor in state.items()}
+    arch = YAML(typ="safe").load(TRM.with_name("all_config.yaml"))["arch"]
+    for key, value in changes.items():
+        (state if "." in key else arch)[key] = value
+    for key in without:
+        del arch[key]
+    return write_checkpoint(folder, state, arch, "model.inner.")
+
+
+def test_what_trm_does_not_say_is_its_default(tmp_path: Path) -> None:
+    defaults = ("puzzle_emb_len", "mlp_t", "no_ACT_continue")
+    model, origin = import_checkpoint(trm(tmp_path / "a", *defaults))
+    assert (model.config.slots, model.config.mixing) == (16, "attention")
+    assert origin["train"] == {"q_continue": False}
+    model, origin = import_checkpoint(trm(tmp_path / "b", puzzle_emb_len=0, no_ACT_continue=False))
+    assert model.config.slots == 1
+    assert "train" not in origin
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "recursive_reasoning.trm_singlez@T"}, "names neither trm nor one of the 16"),
+        ({"name": "hrm.Lx_H@T"}, "Lx_H is made of f_level, but the checkpoint has no tensors of"),
+        (
+            {"L_layers": 3},
+            "arch.L_layers is 3, but the model that this checkpoint would become has 2",
+        ),
+        ({"puzzle_emb_ndim": 96}, "arch.puzzle_emb_ndim is 96"),
+        ({"puzzle_emb_len": 9999}, "slots: input should be less than or equal to 1024, not 9999"),
+        ({"puzzle_emb_len": "all"}, "slots: input should be a valid integer, not 'all'"),
+        ({"mlp_t": True}, "missing (by our names): stacks.0.blocks.0.mlp.gate_up.weight"),
+        ({"mlp_t": "maybe"}, "mixing: input should be 'attention' or 'mlp', not 'maybe'"),
+        ({"pos_encodings": "none", "H_layers": 7, "mlp_t": []}, "all_config.yaml: arch"),
+        (
+            {"puzzle_emb.weights": torch.zeros(400, 48)},
+            "embeddings of 400 puzzles, as models of ARC",
+        ),
+        (
+            {"embed_tokens.embedding_weight": torch.zeros(12, 48)},
+            "of 12 tokens is ARC's, which is no",
+        ),
+    ],
+)
+def test_what_of_trm_is_not_read_is_named(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    assert said in refused(trm(tmp_path / "a", **changes))
+
+
+def test_trm_is_one_variant(tmp_path: Path) -> None:
+    assert "it is TRM, which is Lx_H, not hrm" in refused(trm(tmp_path / "a"), "hrm")
+    assert import_checkpoint(trm(tmp_path / "b"), "Lx_H")[0].variant.name == "Lx_H"
+
+
+def test_networks_of_different_depth_are_refused(tmp_path: Path) -> None:
+    state, sizes = weights(FOLDER / "hrm.safetensors")
+    fewer = {name: t for name, t in state.items() if not name.startswith("H_level.layers.1.")}
+    path = write_checkpoint(tmp_path / "a", fewer, arch_of(sizes, "hrm"))
+    assert "L_level has 2 blocks and H_level 1; here both networks" in refused(path, None, 16)
+
+
+def test_the_tensors_tell_the_size_of_the_board(tmp_path: Path) -> None:
+    """Where each position has a row: 97 of them are 16 slots and 81 cells."""
+    source = FOLDER / "peers/trm_mlp_sudoku"
+    state = torch.load(source / "step_65100", weights_only=True)
+    state = {name.removeprefix("model.inner."): tensor for name, tensor in state.items()}
+    state |= {
+        name: torch.zeros(7, 48) for name in ("embed_tokens.embedding_weight", "lm_head.weight")
+    }
+    arch = YAML(typ="safe").load(source / "all_config.yaml")["arch"] | {"pos_encodings": "rope"}
+    model, origin = import_checkpoint(write_checkpoint(tmp_path / "a", state, arch))
+    assert (model.cells, model.vocabulary, origin["task"]) == (81, 7, None)
+    assert model.config.positions == "none"  # RoPE turns nothing there
+
+
+def test_other_formats_are_named(checkpoint: Path) -> None:
+    lightning = {"state_dict": {}, "pytorch-lightning_version": "2.5.0", "epoch": 3}
+    torch.save(lightning, checkpoint)
+    assert "is a checkpoint of PyTorch Lightning; save what it holds as 'state_dict'" in refused(
+        checkpoint
+    )
+    other = checkpoint.with_name("model.safetensors")
+    other.write_bytes(b"{}")
+    assert "is in the format of transformers" in refused(other)
+    checkpoint.with_name("config.json").write_text("{}")
+    assert "is a checkpoint of PyTorch Lightning" in refused(checkpoint)  # it has its all_config
+    checkpoint.with_name("all_config.yaml").unlink()
+    for path in (checkpoint, checkpoint.parent):
+        assert "is in the format of transformers" in refused(path)
 
 
 def test_missing_and_surplus_tensors_are_named(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_two_networks_have_twice_the_blocks(small_model: ModelConfig) -> None:
 
 def test_the_paper_size() -> None:
     model = AIR(ModelConfig(), Variant.parse("Lx_H"), 11, 81)
-    assert model.config.inner_size == 1536
+    assert model.config.inner_size(512) == 1536
     assert sum(p.numel() for p in model.stacks.parameters()) == 13_631_488  # "about 13.6 M"
 
 

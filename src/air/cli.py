@@ -153,7 +153,7 @@ def import_checkpoint(
         int | None, typer.Option(help="which run it is here, if not the seed it had", min=0)
     ] = None,
 ) -> None:
-    """Rewrite a checkpoint of the authors' implementation as our model.safetensors."""
+    """Rewrite a checkpoint of the authors', HRM's or TRM's training as our model.safetensors."""
     from air.checkpoint import save_model
     from air.foreign_checkpoints import import_checkpoint as read
 

@@ -1,7 +1,8 @@
-"""Checkpoints as the authors' code writes them: their sizes and names of tensors in our terms.
+"""Checkpoints as the authors', HRM's and TRM's code write them: their sizes and names in our terms.
 
 A checkpoint is a ``torch.save``d state dict called ``step_N``; ``all_config.yaml`` beside it says,
-in ``arch``, what model it is of.
+in ``arch``, what model it is of. TRM's model is the variant Lx_H: one network, called L_level, and
+the input in the L-update alone.
 """
 
 import hashlib
@@ -25,11 +26,12 @@ from air.model.variants import PAPER_VARIANTS, Variant
 
 # (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
 BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
+ARC = 12  # tokens of its vocabulary
 
 # The keys of ``arch``: read below, without effect on what the model computes, or to be just this.
 READ = {"name", "hidden_size", "num_heads", "expansion", "pos_encodings", "H_cycles", "L_cycles",
         "halt_max_steps", "forward_dtype", "H_layers", "L_layers", "puzzle_emb_ndim", "vocab_size",
-        "seq_len"}  # fmt: skip
+        "seq_len", "puzzle_emb_len", "mlp_t", "no_ACT_continue"}  # fmt: skip
 WITHOUT_EFFECT = {"loss", "halt_exploration_prob", "batch_size", "num_puzzle_identifiers", "causal"}
 FIXED = {"rms_norm_eps": 1e-5, "rope_theta": 10_000.0}
 
@@ -42,6 +44,8 @@ _NAMES = (
     (r"\.layers\.", ".blocks."),
     ("self_attn.qkv_proj", "attention.qkv"),
     ("self_attn.o_proj", "attention.out"),
+    (r"mlp_t\.gate_up_proj", "mlp.gate_up"),
+    (r"mlp_t\.down_proj", "mlp.down"),
     ("mlp.gate_up_proj", "swiglu.gate_up"),
     ("mlp.down_proj", "swiglu.down"),
     ("embed_tokens.embedding_weight", "embedding"),
@@ -66,19 +70,41 @@ def our_name(theirs: str) -> str:
     return theirs
 
 
+def is_trm(arch: Mapping[str, Any]) -> bool:
+    """Whether it is TRM's model, and not one of those beside it (``trm_singlez``, ...)."""
+    return str(arch.get("name")).split("@")[0].split(".")[-1] == "trm"
+
+
+def slots_of(arch: Mapping[str, Any]) -> Any:
+    """How many slots ``arch`` puts in front: where it says 0, or nothing, the embedding's alone.
+
+    TRM's default is 16. Only ModelConfig checks that it is a number.
+    """
+    return arch.get("puzzle_emb_len", 16 if is_trm(arch) else 1) or 1
+
+
+def depths(names: Iterable[str]) -> dict[str, int]:
+    """The number of blocks of each network that tensors of these ``names`` belong to."""
+    block = r"^(\w_level)\.layers\.(\d+)\."
+    networks = [of for of, _ in {place for name in names for place in re.findall(block, name)}]
+    return {network: networks.count(network) for network in sorted(set(networks))}
+
+
 def model_config(arch: Mapping[str, Any], names: Iterable[str]) -> ModelConfig:
     """The sizes that ``arch`` states; the depth is counted in the tensors' ``names``.
 
     Raises:
         KeyError, ValueError: something is missing or not allowed.
     """
-    blocks = {n for name in names for n in re.findall(r"_level\.layers\.(\d+)\.", name)}
+    mlp, positions = arch.get("mlp_t", False), arch["pos_encodings"]
     return ModelConfig(
-        layers=len(blocks),
+        layers=max(depths(names).values(), default=0),
         hidden_size=arch["hidden_size"],
         heads=arch["num_heads"],
+        mixing={False: "attention", True: "mlp"}.get(mlp, mlp),
         expansion=float(arch["expansion"]),
-        positions=arch["pos_encodings"],
+        positions="none" if mlp and positions == "rope" else positions,  # which it does not use
+        slots=slots_of(arch),
         H_cycles=arch["H_cycles"],
         L_cycles=arch["L_cycles"],
         max_segments=arch["halt_max_steps"],
@@ -103,21 +129,28 @@ def check_arch(
             f"{path}: arch.{unknown[0]} is not known here, so what it changes would be lost; "
             f"known are {', '.join(sorted(READ | WITHOUT_EFFECT | set(FIXED)))}"
         )
-    stacks = ("L_level", "H_level") if variant.two_networks else ("f_level",)
-    depth = {
-        stack: len({n for name in tensors for n in re.findall(rf"^{stack}\.layers\.(\d+)\.", name)})
-        for stack in ("f_level", "L_level", "H_level")
-    }
+    stacks: tuple[str, ...] = ("f_level",)
+    model = variant.name
+    if variant.two_networks:
+        stacks = ("L_level", "H_level")
+    elif is_trm(arch):
+        stacks, model = ("L_level",), "TRM"
+    depth = dict.fromkeys(("f_level", "L_level", "H_level"), 0) | depths(tensors)
     for stack, layers in depth.items():
         if bool(layers) != (stack in stacks):
             have = "no tensors" if not layers else "tensors"
             raise UserError(
-                f"{path}: {variant.name} is made of {' and '.join(stacks)}, but the checkpoint "
+                f"{path}: {model} is made of {' and '.join(stacks)}, but the checkpoint "
                 f"has {have} of {stack}"
             )
+    if len({depth[stack] for stack in stacks}) > 1:
+        raise UserError(
+            f"{path}: L_level has {depth['L_level']} blocks and H_level {depth['H_level']}; here "
+            "both networks of a model have as many, so that their layers can be compared"
+        )
     wanted: dict[str, Any] = {
         **FIXED,
-        "H_layers": depth[stacks[-1]],
+        "H_layers": depth[stacks[-1]] if not is_trm(arch) else arch.get("H_layers"),  # unused there
         "L_layers": depth[stacks[0]],
         "puzzle_emb_ndim": arch.get("hidden_size"),
         "vocab_size": len(tensors["embed_tokens.embedding_weight"]),
@@ -133,7 +166,12 @@ def check_arch(
 
 
 def variant_named(arch_name: str) -> str | None:
-    """Which of the 16 names stands, as a word of its own, in a model class's path; else None."""
+    """Which of the 16 names stands, as a word of its own, in a model class's path; else None.
+
+    TRM's model is Lx_H.
+    """
+    if is_trm({"name": arch_name}):
+        return "Lx_H"
     found = [
         name
         for name in PAPER_VARIANTS
@@ -145,7 +183,7 @@ def variant_named(arch_name: str) -> str | None:
 def import_checkpoint(
     path: Path, variant: str | None = None, cells: int | None = None
 ) -> tuple[AIR, dict[str, Any]]:
-    """Read a checkpoint of the authors' implementation: our model and where it came from.
+    """Read a checkpoint of the authors', HRM's or TRM's code: our model and where it came from.
 
     Args:
         path: the ``step_N`` file; ``all_config.yaml`` lies beside it.
@@ -164,9 +202,11 @@ def import_checkpoint(
     named = variant or variant_named(str(arch.get("name")))
     if named is None:
         raise UserError(
-            f"{config_path}: arch.name {arch.get('name')!r} names none of the 16 variants; "
-            f"say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
+            f"{config_path}: arch.name {arch.get('name')!r} names neither trm nor one of the 16 "
+            f"variants; say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
         )
+    if is_trm(arch) and named != "Lx_H":
+        raise UserError(f"{config_path}: arch.name says that it is TRM, which is Lx_H, not {named}")
     try:
         parsed = Variant.parse(named)
     except ValueError as error:
@@ -174,10 +214,9 @@ def import_checkpoint(
     embedding = tensors.get("embed_tokens.embedding_weight")
     if embedding is None or embedding.ndim != 2:
         raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
+    _refuse_arc(path, tensors, cells)
     task, usual = BOARDS.get(len(embedding), (None, None))
-    if cells is None and "embed_pos.embedding_weight" in tensors:
-        cells = len(tensors["embed_pos.embedding_weight"]) - 1
-    cells = cells or usual
+    cells = cells or _cells(tensors, slots_of(arch)) or usual
     if cells is None:
         raise UserError(
             f"{path}: its vocabulary of {len(embedding)} tokens does not tell the size of the "
@@ -200,7 +239,7 @@ def import_checkpoint(
     ours = translated(sketch, tensors, path)
     model = AIR(config, parsed, len(embedding), cells, precision)
     model.load_state_dict(ours)
-    origin = {
+    origin: dict[str, Any] = {
         "task": task if cells == usual else None,  # a board of another size: of another data set
         "seed": everything.get("seed", 0),
         "imported": {
@@ -209,12 +248,45 @@ def import_checkpoint(
             "arch": str(arch.get("name")),
         },
     }
+    if arch.get("no_ACT_continue", is_trm(arch)):
+        origin["train"] = {"q_continue": False}  # by which `air solve` halts
     return model.eval(), origin
+
+
+def _refuse_arc(path: Path, tensors: Mapping[str, Tensor], cells: int | None) -> None:
+    puzzles = tensors.get("puzzle_emb.weights")
+    if puzzles is not None and puzzles.ndim == 2 and len(puzzles) != 1:
+        raise UserError(
+            f"{path}: holds embeddings of {len(puzzles)} puzzles, as models of ARC do; here a "
+            "model has one for all: a checkpoint of Sudoku or mazes can be read"
+        )
+    if len(tensors["embed_tokens.embedding_weight"]) == ARC and cells is None:
+        raise UserError(
+            f"{path}: its vocabulary of {ARC} tokens is ARC's, which is no task here: a checkpoint "
+            "of Sudoku or mazes can be read; if it is of a task of your own, say --cells and --task"
+        )
+
+
+def _cells(tensors: Mapping[str, Tensor], slots: Any) -> int | None:
+    """The size of the board by the tensors that have a row for each position, if there are any."""
+    for name, tensor in tensors.items():
+        if name == "embed_pos.embedding_weight" or name.endswith(".mlp_t.down_proj.weight"):
+            rows = len(tensor) - slots if tensor.ndim and isinstance(slots, int) else 0
+            return rows if rows > 0 else None
+    return None
 
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     """The state dict that a file holds, and the file's sha256."""
     damaged = UserError(f"{path}: not a file written by torch.save, or truncated")
+    folder = path if path.is_dir() else path.parent
+    theirs = (folder / "config.json").is_file() and not (folder / "all_config.yaml").is_file()
+    if path.suffix == ".safetensors" or theirs:
+        raise UserError(
+            f"{path}: is in the format of transformers (config.json, safetensors), which says "
+            "nothing of the recurrence; give the step_N file that HRM's or TRM's training wrote, "
+            "with its all_config.yaml beside it"
+        )
     with reading(path, "a checkpoint", absent="give the step_N file of a checkpoint"):
         content = path.read_bytes()
     try:
@@ -241,6 +313,11 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
             ),
             None,
         )
+        if isinstance(state, Mapping) and "pytorch-lightning_version" in state:
+            raise UserError(
+                f"{path}: is a checkpoint of PyTorch Lightning; save what it holds as 'state_dict' "
+                "alone, with torch.save, and write an all_config.yaml beside it"
+            )
         raise UserError(
             f"{path}: not a state dict: it must map names to tensors"
             + (f"; save what it holds as {inside!r} alone, with torch.save" if inside else "")

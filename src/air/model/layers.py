@@ -2,6 +2,9 @@
 
     h = rms(h + attention(h));   h = rms(h + swiglu(h))
 
+With ``mixing: mlp`` the first step is TRM's instead, on h transposed to [B, d, P]: a SwiGLU over
+the positions, and a norm over them.
+
 Weights are kept in float32 (float64 in float64 runs) and cast to the activations' dtype on use.
 """
 
@@ -99,24 +102,29 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """down(silu(gate(h)) * up(h)), gate and up in one matrix (Shazeer 2020)."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+    def __init__(self, width: int, inner: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.gate_up = Linear(config.hidden_size, 2 * config.inner_size, generator)
-        self.down = Linear(config.inner_size, config.hidden_size, generator)
+        self.gate_up = Linear(width, 2 * inner, generator)
+        self.down = Linear(inner, width, generator)
 
     def forward(self, h: Tensor) -> Tensor:
-        """[B, P, d] -> [B, P, d]."""
+        """[..., width] -> [..., width]."""
         gate, up = self.gate_up(h).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
 
 
 class Block(nn.Module):
-    """h = rms(h + attention(h)); h = rms(h + swiglu(h))."""
+    """h = rms(h + attention(h)), or the same by an MLP over P positions; h = rms(h + swiglu(h))."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: ModelConfig, positions: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.attention = Attention(config, generator)
-        self.swiglu = SwiGLU(config, generator)
+        self.attention: Attention | None = None
+        if config.mixing == "attention":
+            self.attention = Attention(config, generator)
+        else:
+            self.mlp = SwiGLU(positions, config.inner_size(positions), generator)
+        d = config.hidden_size
+        self.swiglu = SwiGLU(d, config.inner_size(d), generator)
 
     def forward(
         self,
@@ -124,17 +132,23 @@ class Block(nn.Module):
         rope: tuple[Tensor, Tensor] | None,
         hook: Callable[[Tensor, Tensor], None] | None = None,
     ) -> Tensor:
-        """[B, P, d] -> [B, P, d]."""
-        h = rms_norm(h + self.attention(h, rope, hook))
+        """[B, P, d] -> [B, P, d]; without attention, ``rope`` and ``hook`` are not used."""
+        if self.attention is not None:
+            h = rms_norm(h + self.attention(h, rope, hook))
+        else:
+            across = h.transpose(1, 2)  # [B, d, P]
+            h = rms_norm(across + self.mlp(across)).transpose(1, 2)
         return rms_norm(h + self.swiglu(h))
 
 
 class Transformer(nn.Module):
     """f: the stack of blocks that both updates share (or one of HRM's two)."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: ModelConfig, positions: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            Block(config, positions, generator) for _ in range(config.layers)
+        )
 
     def forward(
         self, h: Tensor, rope: tuple[Tensor, Tensor] | None, hook: AttentionHook | None = None

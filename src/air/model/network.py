@@ -61,8 +61,8 @@ class Observer:
 class AIR(nn.Module):
     """A variant of AIR for boards of ``cells`` tokens out of ``vocabulary``.
 
-    A state has P = ``lead`` + cells positions: the puzzle embedding's slot in front (and, for
-    prepend_no_strip, the level token before that), then the content.
+    A state has P = ``lead`` + cells positions: the slots in front, the first of them the puzzle
+    embedding's (and, for prepend_no_strip, the level token before them), then the content.
     """
 
     origin: Mapping[str, Any]  # of a model read from a file: how it came to be
@@ -88,7 +88,7 @@ class AIR(nn.Module):
         self.dtype: torch.dtype = getattr(torch, precision)
         d = config.hidden_size
         token = variant.level_token
-        self.lead = 2 if token == "prepend_no_strip" else 1
+        self.lead = config.slots + (1 if token == "prepend_no_strip" else 0)
         # positions that the attention sees in front of the content
         self.attention_lead = self.lead + (1 if token == "prepend" else 0)
 
@@ -96,12 +96,13 @@ class AIR(nn.Module):
         std = d**-0.5  # of the embeddings, which are scaled by sqrt(d) on use
         self.embedding = nn.Parameter(truncated_normal(vocabulary, d, std=std, generator=random))
         self.puzzle_embedding = nn.Parameter(torch.zeros(1, d))
-        if config.positions != "rope":
+        if config.positions in ("learned", "both"):
             self.position_embedding = nn.Parameter(
-                truncated_normal(1 + cells, d, std=std, generator=random)
+                truncated_normal(config.slots + cells, d, std=std, generator=random)
             )
         stacks = 2 if variant.two_networks else 1
-        self.stacks = nn.ModuleList(Transformer(config, random) for _ in range(stacks))
+        positions = self.attention_lead + cells  # that f sees
+        self.stacks = nn.ModuleList(Transformer(config, positions, random) for _ in range(stacks))
         if variant.operator in ("linear", "nonlinear"):
             self.operator = Linear(d, d, random)
         self.lm_head = Linear(d, vocabulary, random)
@@ -117,19 +118,22 @@ class AIR(nn.Module):
             self.level_tokens = nn.ParameterDict(
                 {level: nn.Parameter(torch.zeros(d, dtype=self.dtype)) for level in ("L", "H")}
             )
-        cos, sin = rope_tables(self.attention_lead + cells, d // config.heads, master)
+        cos, sin = rope_tables(positions, d // config.heads, master)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """x [B, P, d] from tokens [B, S]: embedding, slot in front, positions, times sqrt(d)."""
+        """x [B, P, d] from tokens [B, S]: embedding, slots in front, positions, times sqrt(d)."""
+        slots = self.config.slots
         x = F.embedding(inputs, self.embedding.to(self.dtype))
-        slot = self.puzzle_embedding.to(self.dtype).expand(len(inputs), 1, -1)
-        x = torch.cat([slot, x], dim=1)
-        if self.config.positions != "rope":  # the sum of two, scaled back to the variance of one
+        front = F.pad(self.puzzle_embedding.to(self.dtype), (0, 0, 0, slots - 1))
+        x = torch.cat([front.expand(len(inputs), slots, -1), x], dim=1)
+        if self.config.positions in ("learned", "both"):
+            # the sum of two, scaled back to the variance of one
             x = (x + self.position_embedding.to(self.dtype)) * ROOT_HALF
         x = x * self.config.hidden_size**0.5
-        return F.pad(x, (0, 0, self.lead - 1, 0))  # prepend_no_strip: x is zero at the level token
+        # prepend_no_strip: x is zero at the level token
+        return F.pad(x, (0, 0, self.lead - slots, 0))
 
     def fresh_states(self, batch: int) -> tuple[Tensor, Tensor]:
         """(z_L, z_H) at the start of a rollout, each [B, P, d]."""
@@ -137,7 +141,7 @@ class AIR(nn.Module):
 
     def _fresh(self, level: Level, batch: int) -> Tensor:
         start = self.L_init if level == "L" else self.H_init
-        state = start.to(self.dtype).expand(batch, 1 + self.cells, -1)
+        state = start.to(self.dtype).expand(batch, self.config.slots + self.cells, -1)
         if self.variant.level_token == "prepend_no_strip":
             token = self.level_tokens[level].expand(batch, 1, -1)
             state = torch.cat([token, state], dim=1)
@@ -173,7 +177,7 @@ class AIR(nn.Module):
         elif token == "prepend":
             h = torch.cat([self.level_tokens[level].expand(len(h), 1, -1), h], dim=1)
         rope = None
-        if self.config.positions != "learned":
+        if self.config.positions in ("rope", "both"):
             rope = self.cos[: h.shape[1]], self.sin[: h.shape[1]]
         h = self.stacks[0 if level == "L" else -1](h, rope, hook)
         return h[:, 1:] if token == "prepend" else h

@@ -8,7 +8,8 @@ per head and averaged over heads. Per query cell, three contrasts::
     d_ent = entropy_H - entropy_L                         (entropies divided by log of the cells)
     d_viol = mass_L - mass_H on violations of the board that z_H shows after that H-update
 
-Of the first puzzles, one query cell's attention on every cell is kept to be looked at.
+Of the first puzzles, one query cell's attention on every cell is kept to be looked at. A model
+whose blocks mix the positions by an MLP has no attention, and nothing of this.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -171,7 +172,8 @@ def attention(
     ``maps`` of how many puzzles one cell's attention is kept.
 
     Raises:
-        OutOfRange: a ValueError: the model has no such segment or update, or there are no puzzles.
+        OutOfRange: a ValueError: the model has no attention (:func:`has_attention`), no such
+            segment or update, or there are no puzzles.
     """
     _check(model, segments, updates)
     model = model.eval().to(device)
@@ -205,6 +207,11 @@ def attention(
             **{name: np.concatenate(batches) for name, batches in kept.items()},
         ),
     )
+
+
+def has_attention(model: AIR) -> bool:
+    """Whether there is attention to look at in a model's blocks."""
+    return model.config.mixing == "attention"
 
 
 class ContrastTally:
@@ -265,8 +272,10 @@ class ContrastTally:
 
 
 def _check(model: AIR, segments: Sequence[int], updates: tuple[Update, Update]) -> None:
-    """Raise OutOfRange if the model has no such segments or updates."""
+    """Raise OutOfRange if the model has no attention, or no such segments or updates."""
     config = model.config
+    if not has_attention(model):
+        raise OutOfRange("the model has no attention: its blocks mix the positions by an MLP")
     if not segments:
         raise OutOfRange("segments: name at least one")
     within("segments", segments, 0, config.max_segments)

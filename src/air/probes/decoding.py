@@ -96,8 +96,12 @@ def bytes_per_puzzle(model: AIR, maps: bool) -> int:
     """
     config, positions = model.config, model.attention_lead + model.cells
     item = model.dtype.itemsize
-    activations = positions * (12 * config.hidden_size + 4 * config.inner_size) * item
-    scores = 3 * config.heads * positions**2 * item  # where attention is written out
+    d = config.hidden_size
+    activations = positions * (12 * d + 4 * config.inner_size(d)) * item
+    if config.mixing == "mlp":
+        scores, maps = 4 * d * config.inner_size(positions) * item, False
+    else:  # where attention is written out
+        scores = 3 * config.heads * positions**2 * item
     logits = 4 * model.cells * model.vocabulary * 8
     boards = 6 * config.max_segments * config.updates_per_segment * model.cells
     looked_at = 4 * (4 * config.heads + 3 * config.layers) * model.cells**2 if maps else 0

@@ -12,7 +12,12 @@ import torch
 
 from air.model.network import AIR
 from air.probes import OutOfRange
-from air.probes.attention_maps import AttentionCapture, ContrastTally, captures_of
+from air.probes.attention_maps import (
+    AttentionCapture,
+    ContrastTally,
+    captures_of,
+    has_attention,
+)
 from air.probes.decoding import CPU, in_batches, within
 from air.probes.freezing import FreezeTally
 from air.probes.rollouts import LEVELS, RolloutTally
@@ -37,7 +42,8 @@ def emergence(
     puzzle's rollout: ``undecided`` and ``margin`` from the state's first update on, ``distance``
     from the second segment on, ``agreement`` over all sub-steps. ``exact_accuracy`` and
     ``cell_accuracy`` are of z_H's last board. ``contrast`` has, per class of query cell and
-    neighbourhood, the mean over layers (``all_layers``) and each layer's.
+    neighbourhood, the mean over layers (``all_layers``) and each layer's; a model without attention
+    has none.
 
     Raises:
         OutOfRange: a ValueError: the model has no such segment, or there are no puzzles.
@@ -64,18 +70,19 @@ def _measured(
     model, task = model.eval().to(device), puzzles.task
     rolled, looked = RolloutTally(model, puzzles), ContrastTally(model, puzzles)
     frozen = FreezeTally(model, puzzles)
+    looked_at = segments if has_attention(model) else ()
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
         fresh_capture = captures_of(model, task, inputs, labels)
-        captures: dict[int, AttentionCapture] = {segment: fresh_capture() for segment in segments}
+        captures: dict[int, AttentionCapture] = {segment: fresh_capture() for segment in looked_at}
         shown = rolled.add(rows, inputs, labels, captures.get)
-        for segment in segments:
+        for segment in looked_at:
             looked.add(rows, captures[segment])
         for name, (level, _) in frozen.conditions.items():
             boards = frozen.run(name, inputs) if level else shown
             frozen.add(rows, name, boards, labels)
     return {
         **_of_rollout(rolled),
-        "contrast": _of_contrasts(looked),
+        **({"contrast": _of_contrasts(looked)} if looked_at else {}),
         "effects": frozen.effects().content(),
     }
 

@@ -40,6 +40,24 @@ def each_task(study: Study, parts: Callable[[str], Sequence[Shown | list[Shown]]
         show(Shown(markup("<h2>{{ title }}</h2>", title=title)), *parts(task))
 
 
+def attended(
+    study: Study, task: str, parts: Callable[[], Sequence[Shown | list[Shown]]]
+) -> list[Shown]:
+    """The ``parts`` about attention, before them a line on the runs whose model has none.
+
+    If no model of the task has attention, the line is all.
+    """
+    without = study.without_attention(task)
+    line = []
+    if without:
+        runs = ", ".join(f"{variant} seed {seed}" for variant, seed in without)
+        line = [text(f"No attention: {runs}, whose blocks mix the positions by an MLP.")]
+        if not study.attentions(task):
+            return line
+    found = [part if isinstance(part, list) else [part] for part in parts()]
+    return [*line, *(shown for part in found for shown in part)]
+
+
 def heading(title: str) -> Shown:
     """The title of a part of a section."""
     return Shown(markup("<h3>{{ title }}</h3>", title=title))

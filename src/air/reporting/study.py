@@ -25,7 +25,7 @@ from air.files import (
     there,
 )
 from air.reporting.forms import Checked, Look, Paper, Params, Runs, VariantSays, misfit
-from air.results.attention import AttentionMeasures, Maps
+from air.results.attention import AttentionMeasures, Maps, NoAttention
 from air.results.evaluation import Evaluation
 from air.results.form import Arrays, Form
 from air.results.freeze import FreezeMeasures
@@ -168,6 +168,18 @@ class Study:
         """attention.json of every run whose attention was measured."""
         return self.probe(task, "attention", AttentionMeasures)
 
+    def without_attention(self, task: str) -> list[Run]:
+        """The runs whose attention.json says that the model has none."""
+        chosen = self.params.task(task).probes.attention
+        return self._once(
+            (task, "without attention"),
+            lambda: [
+                run
+                for run, path in _files(task, chosen, "attention.json").items()
+                if _nothing_to_measure(read_json(path, object))
+            ],
+        )
+
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
         return self._once((task, "training"), lambda: self._curves(task))
@@ -254,12 +266,19 @@ class Study:
 def _measures(task: str, chosen: Runs, name: str, form: type[F]) -> dict[Run, F]:
     measures: dict[Run, F] = {}
     for run, path in _files(task, chosen, f"{name}.json").items():
-        measures[run] = read_json(path, form)
+        content = read_json(path, object)
+        if _nothing_to_measure(content):
+            continue
+        measures[run] = checked(form, content, path)
         first = next(iter(measures))
         if _outline(measures[run].model_dump()) != _outline(measures[first].model_dump()):
             other = paths.run(task, *first) / path.name
             raise UserError(f"{path}: its entries or their sizes are not those of {other}; {AGAIN}")
     return measures
+
+
+def _nothing_to_measure(content: object) -> bool:
+    return content == NoAttention(attention="none").content()
 
 
 def _files(task: str, chosen: Runs, name: str) -> dict[Run, Path]:

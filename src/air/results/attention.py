@@ -1,7 +1,7 @@
 """attention.json and attention.npz: where L- and H-updates look."""
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -85,6 +85,12 @@ class AttentionMeasures(Form):
     def cells(self, name: str) -> Cells:
         """The ``control`` or the ``adjacent`` cells."""
         return {"control": self.control, "adjacent": self.adjacent}[name]
+
+
+class NoAttention(Form):
+    """The contents of attention.json of a model without attention; attention.npz is empty then."""
+
+    attention: Literal["none"]
 
 
 @dataclass(frozen=True)
