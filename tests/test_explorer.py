@@ -186,6 +186,29 @@ def test_every_shape_of_a_model(
     compare(script, model, export.model_file(model, torch.float32), puzzles)
 
 
+@pytest.mark.parametrize("variant", ["Lx_H", "level_token_prepend", "level_token_prepend_no_strip"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"slots": 4, "positions": "none"},
+        {"slots": 3, "positions": "both"},
+        {"slots": 2, "positions": "none", "mixing": "mlp"},
+        {"positions": "learned", "mixing": "mlp"},
+    ],
+)
+def test_models_like_trms_are_the_same(
+    sizes: dict[str, Any],
+    variant: str,
+    small_model: ModelConfig,
+    script: Any,
+    sudokus: tuple[Puzzles, Puzzles],
+) -> None:
+    config = ModelConfig(**{**small_model.model_dump(), **sizes})
+    puzzles = sudokus[1].first(2)
+    model = random_model(config, variant, puzzles)
+    compare(script, model, export.model_file(model, torch.float32), puzzles)
+
+
 @pytest.mark.parametrize(("frozen", "begin"), [("H", 0), ("L", 0), ("H", 1), ("L", 2)])
 def test_freezing_is_the_same(
     frozen: Level,

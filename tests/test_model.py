@@ -70,6 +70,54 @@ def test_every_variant_learns_something(small_model: ModelConfig, name: str) -> 
     assert model.heads(carry.z_H).logits.shape == (2, 9, 6)
 
 
+TRM = {"slots": 4, "positions": "none", "mixing": "mlp"}
+
+
+@pytest.mark.parametrize("name", PAPER_VARIANTS)
+def test_every_variant_can_do_without_attention(small_model: ModelConfig, name: str) -> None:
+    """All parameters learn, to the same gradient in float32 (another product) as in float64."""
+    config = ModelConfig(**{**small_model.model_dump(), **TRM})
+    inputs = torch.arange(18).reshape(2, 9) % 6
+    gradients: list[dict[str, Tensor]] = []
+    for precision in ("float32", "float64"):
+        model = build(config, name, precision=precision)
+        torch.nn.init.ones_(model.q_head.weight)
+        carry = fresh_carry(model, inputs, inputs)
+        carry, outcome = training_step(
+            model, carry, inputs, inputs, torch.zeros(2, dtype=torch.int32), gradient="last_cycle"
+        )
+        assert carry.z_H.shape == (2, model.lead + 9, 16)
+        outcome.losses[0].backward()
+        found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        gradients.append({n: g.double() for n, g in found.items()})
+        without = {n for n, _ in model.named_parameters()} - set(found)
+        kept = model.variant.level_token == "prepend_no_strip"
+        assert without == ({"level_tokens.L", "level_tokens.H"} if kept else set())
+    for parameter, gradient in gradients[1].items():
+        assert torch.allclose(gradients[0][parameter], gradient, rtol=1e-2, atol=1e-4), parameter
+
+
+def test_slots_are_empty_but_for_the_first(small_model: ModelConfig) -> None:
+    config = ModelConfig(**{**small_model.model_dump(), "slots": 4})
+    model = build(config, "level_token_prepend_no_strip")
+    torch.nn.init.ones_(model.puzzle_embedding)
+    x = model.embed(torch.ones(1, 9, dtype=torch.long))[0]
+    assert x.abs().sum(dim=1).gt(0).tolist() == [False, True, False, False, False] + [True] * 9
+    few = build(ModelConfig(**{**small_model.model_dump(), "slots": 1}))
+    same = build(small_model)
+    assert all(torch.equal(a, b) for a, b in zip(few.parameters(), same.parameters(), strict=True))
+
+
+def test_sizes_that_are_the_papers_are_not_written(small_model: ModelConfig) -> None:
+    """So files of models that need no other keep their bytes."""
+    assert not {"slots", "mixing"} & set(small_model.model_dump())
+    config = ModelConfig(**{**small_model.model_dump(), **TRM})
+    assert TRM.items() <= config.model_dump().items()
+    assert ModelConfig(**config.model_dump()) == config
+    with pytest.raises(ValueError, match="positions rope with mixing mlp is not allowed"):
+        ModelConfig(mixing="mlp")
+
+
 def test_two_networks_have_twice_the_blocks(small_model: ModelConfig) -> None:
     def blocks(model: AIR) -> int:
         return sum(p.numel() for p in model.stacks.parameters())

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 import air
@@ -86,6 +88,37 @@ def boards_of(case: str) -> Puzzles:
         return Puzzles(Maze(30), inputs, inputs, 0)
     shown = theirs[f"segment{PROBED - 1}/logits"].argmax(dim=-1).numpy().astype(np.uint8)
     return Puzzles(Sudoku(3, 3), inputs, shown.clip(min=1), 0)  # an answer has no padding
+
+
+def test_the_documented_recipe_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    """TRM's, at smoke size: the loss falls, and the model that is kept is measured."""
+    yaml = YAML(typ="safe")
+    page = (ROOT / "docs/peers.md").read_text(encoding="utf-8")
+    recipe = yaml.load(page.split("```yaml\n")[1].split("```")[0])
+    recipe["model"] |= {"hidden_size": 32, "heads": 4, "inner_multiple": 32, "max_segments": 2}
+    recipe["train"] |= {"batch_size": 8, "lr": 2e-3, "warmup_steps": 5, "log_every": 10}
+    recipe["train"] |= {"steps": 40, "epochs": None}
+    params = yaml.load(ROOT / "presets/smoke.yaml")
+    params["sudoku"] |= recipe
+    for probe in ("attention", "emergence"):
+        params["sudoku"]["probes"][probe]["segments"] = [1]
+    params["sudoku"]["probes"]["emergence"]["variants"] = []
+    monkeypatch.chdir(tmp_path)
+    yaml.dump(params, Path("params.yaml"))
+    for split, puzzles in zip(("train", "test"), sudokus, strict=True):
+        puzzles.save(paths.data("sudoku", split), split)
+    for stage in ("train", "evaluate", "attention"):
+        run(stage, "sudoku", "Lx_H")
+    folder = paths.run("sudoku", "Lx_H", 0)
+    curve = pd.read_csv(folder / "training.csv", na_values="-")
+    assert (curve["q_continue_loss"] == 0).all()
+    assert curve["lm_loss"].iloc[-1] < 0.9 * curve["lm_loss"].iloc[0]
+    model = air.load(folder / "model.safetensors")
+    assert (model.config.slots, model.config.mixing, model.lead) == (16, "mlp", 16)
+    looked = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
+    assert looked == {"attention": "none"}
 
 
 @pytest.mark.parametrize("case", CASES)

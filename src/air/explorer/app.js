@@ -300,7 +300,7 @@ class Pane {
     const cells = task.rows * task.columns, mean = (lists) =>
       lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0) / lists.length);
     const shares = rows.map((layers) => {
-      if (!layers) return null; // frozen
+      if (!layers?.length) return null; // frozen, or a model without attention
       const chosen = view.layer === "mean" ? layers : [layers[view.layer - 1]];
       return mean(chosen.map((all) => {
         const heads = Array.from({ length: all.length / cells }, (_, head) =>
@@ -316,7 +316,7 @@ class Pane {
       const on_near = shares[i] && near.reduce((sum, cell) => sum + shares[i][cell], 0);
       share.textContent = shares[i]
         ? `${percent(on_near)} on its neighbourhood (spread evenly: ${percent(near.length / cells)})`
-        : `no update: z_${level} is frozen`;
+        : rows[i] ? "no attention: an MLP mixes the positions" : `no update: z_${level} is frozen`;
       shades.label(`${this.model.variant}, attention of ${place(asked.cell)} in the ${level}-update: ${share.textContent}`);
     });
   }

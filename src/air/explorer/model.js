@@ -69,6 +69,15 @@ function rope_tables(positions, size) {
   return { cos, sin };
 }
 
+/** [rows, width] -> [width, rows]. */
+function transposed(x, width) {
+  const rows = x.length / width, y = new Float32Array(x.length);
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < width; i++) y[i * rows + row] = x[row * width + i];
+  }
+  return y;
+}
+
 /** Softmax in place over row[0 .. count). */
 function softmax(row, count) {
   let most = -Infinity, sum = 0;
@@ -127,7 +136,8 @@ export class AIR {
     this.cells = about.cells;
     this.tensors = tensors;
     const token = this.variant.level_token;
-    this.lead = token === "prepend_no_strip" ? 2 : 1;
+    this.slots = this.config.slots ?? 1; // sizes that are the paper's are not in the file
+    this.lead = this.slots + (token === "prepend_no_strip" ? 1 : 0);
     this.attention_lead = this.lead + (token === "prepend" ? 1 : 0);
     this.positions = this.lead + this.cells; // of a state
     const size = this.config.hidden_size / this.config.heads;
@@ -147,16 +157,17 @@ export class AIR {
     return { level, H_cycle, L_cycle: level === "L" ? L_cycle : 0 };
   }
 
-  /** x [P, d] from tokens [S]: embedding, slot in front, positions, times sqrt(d). */
+  /** x [P, d] from tokens [S]: embedding, slots in front, positions, times sqrt(d). */
   embed(inputs) {
-    const d = this.config.hidden_size, both = this.config.positions !== "rope";
+    const d = this.config.hidden_size, { slots } = this;
+    const both = ["learned", "both"].includes(this.config.positions);
     const { embedding, puzzle_embedding, position_embedding } = this.tensors;
     const x = new Float32Array(this.positions * d);
-    for (let place = 0; place <= this.cells; place++) {
-      const at = (this.lead - 1 + place) * d; // prepend_no_strip: x is zero at the level token
-      const from = place ? inputs[place - 1] * d : 0;
+    for (let place = 0; place < slots + this.cells; place++) {
+      const at = (this.lead - slots + place) * d; // prepend_no_strip: x is zero at the level token
+      const from = place < slots ? 0 : inputs[place - slots] * d;
       for (let i = 0; i < d; i++) {
-        let value = place ? embedding[from + i] : puzzle_embedding[i];
+        let value = place >= slots ? embedding[from + i] : place ? 0 : puzzle_embedding[i];
         if (both) value = (value + position_embedding[place * d + i]) * ROOT_HALF;
         x[at + i] = value * Math.sqrt(d);
       }
@@ -170,7 +181,7 @@ export class AIR {
     for (const level of ["L", "H"]) {
       const state = (states[level] = new Float32Array(this.positions * d));
       for (let at = 0; at < state.length; at += d) state.set(this.tensors[`${level}_init`], at);
-      if (this.lead === 2) state.set(this.tensors[`level_tokens.${level}`], 0);
+      if (this.lead > this.slots) state.set(this.tensors[`level_tokens.${level}`], 0);
     }
     return states;
   }
@@ -210,15 +221,22 @@ export class AIR {
     return token === "prepend" ? h.slice(d) : h;
   }
 
-  /** h = rms(h + attention(h)); h = rms(h + swiglu(h)). */
+  /** h = rms(h + attention(h)), or the same by an MLP over positions; h = rms(h + swiglu(h)). */
   block(name, layer, h, hook) {
-    const d = this.config.hidden_size;
-    const attended = this.attention(name, layer, h, hook);
-    for (let i = 0; i < h.length; i++) attended[i] += h[i];
-    h = rms_norm(attended, d);
-    const fed = this.swiglu(name, h);
-    for (let i = 0; i < h.length; i++) fed[i] += h[i];
-    return rms_norm(fed, d);
+    const d = this.config.hidden_size, positions = h.length / d;
+    if (this.config.mixing === "mlp") {
+      const across = transposed(h, d);
+      h = transposed(this.added(across, this.swiglu(`${name}.mlp`, across, positions), positions), positions);
+    } else {
+      h = this.added(h, this.attention(name, layer, h, hook), d);
+    }
+    return this.added(h, this.swiglu(`${name}.swiglu`, h, d), d);
+  }
+
+  /** rms(h + more), in place of `more`. */
+  added(h, more, width) {
+    for (let i = 0; i < h.length; i++) more[i] += h[i];
+    return rms_norm(more, width);
   }
 
   attention(name, layer, h, hook) {
@@ -232,7 +250,7 @@ export class AIR {
       }
       return y;
     });
-    if (this.config.positions !== "learned") [q, k].forEach((y) => this.rotate(y, positions));
+    if (["rope", "both"].includes(this.config.positions)) [q, k].forEach((y) => this.rotate(y, positions));
     if (hook) hook(layer, q, k);
     const mixed = new Float32Array(h.length), row = new Float64Array(positions);
     const sums = new Float64Array(size);
@@ -265,19 +283,19 @@ export class AIR {
     }
   }
 
-  /** down(silu(gate(h)) * up(h)), gate and up in one matrix (Shazeer 2020). */
-  swiglu(name, h) {
-    const d = this.config.hidden_size, positions = h.length / d;
-    const down = this.tensors[`${name}.swiglu.down.weight`], inner = down.length / d;
-    const both = linear(h, this.tensors[`${name}.swiglu.gate_up.weight`], positions, d, 2 * inner);
-    const product = new Float32Array(positions * inner);
-    for (let p = 0; p < positions; p++) {
+  /** down(silu(gate(h)) * up(h)), gate and up in one matrix (Shazeer 2020): [rows, width]. */
+  swiglu(name, h, width) {
+    const rows = h.length / width;
+    const down = this.tensors[`${name}.down.weight`], inner = down.length / width;
+    const both = linear(h, this.tensors[`${name}.gate_up.weight`], rows, width, 2 * inner);
+    const product = new Float32Array(rows * inner);
+    for (let p = 0; p < rows; p++) {
       for (let i = 0; i < inner; i++) {
         const gate = both[2 * p * inner + i];
         product[p * inner + i] = (gate / (1 + Math.exp(-gate))) * both[(2 * p + 1) * inner + i];
       }
     }
-    return linear(product, down, positions, inner, d);
+    return linear(product, down, rows, inner, width);
   }
 
   /** Logits [S, V] that lm_head reads from the content of a state. */
@@ -346,7 +364,10 @@ export class Rollout {
     return { board, margin };
   }
 
-  /** How `cell` attends in the update of sub-step t, [heads, S] by layer; null if it was frozen. */
+  /**
+   * How `cell` attends in the update of sub-step t, [heads, S] by layer; null if it was frozen. A model
+   * without attention has no layer here.
+   */
   attention(t, cell) {
     if (this.holds(t)) return null;
     const { model, looked_at } = this;

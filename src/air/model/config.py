@@ -10,8 +10,8 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    # mixing and slots, which TRM needs, are written only where they are not the paper's, so that the
-    # files of models without them keep their bytes
+    # mixing and slots, which TRM needs, are written only where they are not the paper's, so that
+    # the files of other models keep their bytes
     layers: int = Field(4, gt=0, description="Transformer blocks in f")
     hidden_size: int = Field(512, gt=0, description="width d of the states")
     heads: int = Field(8, gt=0, description="attention heads")
