@@ -22,6 +22,7 @@ class Model(Form):
     hidden_size: Count
     heads: Count
     positions: str
+    mixing: str = "attention"
     H_cycles: Count
     L_cycles: Count
     max_segments: Count

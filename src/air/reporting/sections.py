@@ -48,14 +48,12 @@ def attended(
     If no model of the task has attention, the line is all.
     """
     without = study.without_attention(task)
-    line = []
-    if without:
-        runs = ", ".join(f"{variant} seed {seed}" for variant, seed in without)
-        line = [text(f"No attention: {runs}, whose blocks mix the positions by an MLP.")]
-        if not study.attentions(task):
-            return line
+    if without and not study.attentions(task):
+        return [text("No attention: the blocks of these models mix the positions by an MLP.")]
+    runs = ", ".join(f"{variant} seed {seed}" for variant, seed in without)
+    line = [text(f"No attention: {runs}, whose blocks mix the positions by an MLP.")]
     found = [part if isinstance(part, list) else [part] for part in parts()]
-    return [*line, *(shown for part in found for shown in part)]
+    return [*(line if without else []), *(shown for part in found for shown in part)]
 
 
 def heading(title: str) -> Shown:

@@ -259,7 +259,8 @@ def setting(study: Study) -> Shown:
         section = study.params.task(task)
         model, train = section.model, section.train
         values = [
-            model.layers, model.hidden_size, model.heads, model.positions,
+            model.layers, model.hidden_size,
+            model.heads if model.mixing == "attention" else "no attention", model.positions,
             model.max_segments, train.steps, train.batch_size, train.lr,
             train.schedule, train.weight_decay, train.ema or "none",
             "yes" if train.q_continue else "no",
