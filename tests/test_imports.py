@@ -1,5 +1,6 @@
 """Public data sets: CSV files of their format, good and bad, from disk and from a hub."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -429,7 +430,7 @@ def test_missing_files_and_rows_are_told(tmp_path: Path, sudoku_rows: Rows) -> N
 REVISION, LATER = "0123456789abcdef0123456789abcdef01234567", "89abcdef" * 5
 
 
-class Hub:
+class Hub:  # tests/test_hub_checkpoints.py has one of models
     """What the hub at ``address`` knows of the data set made/sudoku; tests change it."""
 
     def __init__(self) -> None:
@@ -464,6 +465,13 @@ def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[Hub]:
     for commit, rows in ((REVISION, sudoku_rows), (LATER, sudoku_rows[:20])):
         state.commits[commit] = write(tmp_path / "served.csv", rows).read_bytes()
     state.refs = {"main": REVISION, "refs/pr/1": LATER, "v1.0": REVISION}
+    with serving(state):
+        yield state
+
+
+@contextlib.contextmanager
+def serving(state: Hub) -> Iterator[None]:
+    """A server on this machine that gives the answers of ``state``."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -490,7 +498,7 @@ def hub(tmp_path: Path, sudoku_rows: Rows) -> Iterator[Hub]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     state.address = f"http://127.0.0.1:{server.server_port}"
-    yield state
+    yield
     server.shutdown()
 
 

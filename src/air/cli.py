@@ -137,9 +137,15 @@ def variants() -> None:
     "--output results/sudoku/Lx_H/seed0/model.safetensors, then: air evaluate sudoku Lx_H"
 )
 def import_checkpoint(
-    path: Annotated[Path, typer.Argument(help="a step_N file; all_config.yaml lies beside it")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="a step_N file, all_config.yaml beside it; or hub:OWNER/NAME[@REVISION]"
+            "[:FOLDER/step_N]"
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="[default: model.safetensors beside PATH]")
+        Path | None, typer.Option(help="[default: model.safetensors beside PATH, or here]")
     ] = None,
     variant: Annotated[str | None, typer.Option(help="if arch.name does not say it")] = None,
     cells: Annotated[
@@ -155,12 +161,16 @@ def import_checkpoint(
 ) -> None:
     """Rewrite a checkpoint of the authors', HRM's or TRM's training as our model.safetensors."""
     from air.checkpoint import save_model
+    from air.foreign_checkpoints import from_hub
     from air.foreign_checkpoints import import_checkpoint as read
 
-    target = output or path.parent / "model.safetensors"
-    if os.path.realpath(target) == os.path.realpath(path):
+    step, hub = from_hub(path) if path.startswith("hub:") else (Path(path), None)
+    target = output or (Path() if hub else step.parent) / "model.safetensors"
+    if os.path.realpath(target) == os.path.realpath(step):
         raise UserError(f"{target}: is the checkpoint itself; name another --output")
-    model, origin = read(path, variant, cells)
+    model, origin = read(step, variant, cells)
+    if hub:
+        origin["imported"] |= {"hub": hub}
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
     save_model(model, target, origin)
     print(

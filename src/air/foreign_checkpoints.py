@@ -12,7 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from air.files import UserError, complaint, read_yaml, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import PAPER_VARIANTS, Variant
+from air.sources.hub import Repository
 
 # (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
 BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
@@ -61,6 +62,14 @@ DAMAGED = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
     AssertionError, ArithmeticError, struct.error,
 )  # fmt: skip
+
+
+# a checkpoint in a repository of the hub; HRM's published ones are called checkpoint
+HUB = "hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME@REVISION:FOLDER/step_N"
+_ADDRESS = re.compile(
+    r"hub:([\w.-]+/[\w.-]+)(?:@([A-Za-z0-9][A-Za-z0-9._/-]{0,199}))?(?::([^:\0]+))?"
+)
+_STEP = re.compile(r"step_(\d{1,15})|checkpoint")
 
 
 def our_name(theirs: str) -> str:
@@ -251,6 +260,61 @@ def import_checkpoint(
     if arch.get("no_ACT_continue", is_trm(arch)):
         origin["train"] = {"q_continue": False}  # by which `air solve` halts
     return model.eval(), origin
+
+
+def from_hub(address: str) -> tuple[Path, dict[str, str]]:
+    """Download a checkpoint and its all_config.yaml from the hub, at one commit.
+
+    Args:
+        address: see HUB. The branch is main if there is none; the file is the latest step.
+
+    Returns:
+        The checkpoint's path in the hub's cache, and where it is from: ``repo``, ``revision`` (as
+        it was asked for), ``commit`` (what that stood for), ``file``.
+
+    Raises:
+        UserError: it is no such address, or the hub has no such thing or cannot be asked.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if not match or set((match[3] or "file").split("/")) & {"", "..", "."}:
+        raise UserError(f"{address}: names no checkpoint of the hub; write {HUB}")
+    asked, file = match[2] or "main", match[3]
+    repo = Repository(match[1], asked, "model", "give the step_N file of a checkpoint you have")
+    if file is None:
+        repo, files = repo.listed()
+        file = _latest(repo.name, files)
+    repo = repo.resolved(file)
+    repo.get(str(PurePosixPath(file).with_name("all_config.yaml")))
+    path = repo.get(file)
+    return path, {"repo": repo.name, "revision": asked, "commit": repo.revision, "file": file}
+
+
+def _latest(repo: str, files: Iterable[str]) -> str:
+    """The checkpoint of the last step, of those that have an all_config.yaml beside them.
+
+    Raises:
+        UserError: there is none, or there are some in several folders.
+    """
+    paths = [PurePosixPath(file) for file in files]
+    configured = {path.parent for path in paths if path.name == "all_config.yaml"}
+    steps = {
+        path: int(match[1] or 0)
+        for path in paths
+        if path.parent in configured and (match := _STEP.fullmatch(path.name))
+    }
+    folders = sorted({str(path.parent) for path in steps})
+    if len(folders) == 1:
+        return str(max(steps, key=lambda path: steps[path]))
+    if folders:
+        raise UserError(
+            f"{repo}: holds checkpoints in several folders ({', '.join(folders)}); say which with "
+            f"hub:{repo}@REVISION:FOLDER/step_N"
+        )
+    names = ", ".join(sorted(map(str, paths))[:10]) or "nothing"
+    raise UserError(
+        f"{repo}: holds no step_N with an all_config.yaml beside it, as HRM's and TRM's training "
+        f"leaves them; it holds {names}"
+    )
 
 
 def _refuse_arc(path: Path, tensors: Mapping[str, Tensor], cells: int | None) -> None:

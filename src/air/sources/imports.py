@@ -23,6 +23,7 @@ from air.files import UserError, reading
 from air.progress import Progress
 from air.results.statistics import File
 from air.sources.config import Csv, Data, HuggingFace, Imported, checked_range
+from air.sources.hub import Repository
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 
@@ -72,7 +73,7 @@ def import_splits(config: Csv | HuggingFace) -> tuple[Split, Split]:
     """
     if isinstance(config, HuggingFace):
         train_path, test_path = (
-            _download(config, file) for file in (config.train_file, config.test_file)
+            _repository(config).get(file) for file in (config.train_file, config.test_file)
         )
     else:
         train_path, test_path = (
@@ -97,68 +98,13 @@ def resolved(config: HuggingFace) -> HuggingFace:
     """
     if config.pinned:
         return config
-    hub = _hub()
-    try:
-        commit = _ask(hub, config, config.train_file).commit_hash
-    except Exception as error:  # the hub's many kinds
-        raise _refused(config, config.train_file, error) from None
-    found = config.model_copy(update={"revision": str(commit)})
-    if not found.pinned:
-        raise UserError(
-            f"{config.repo}: the hub does not say which commit {config.revision} is; "
-            "set revision to a commit (40 hexadecimal digits)"
-        )
+    commit = _repository(config).resolved(config.train_file).revision
     print(f"data: {config.repo}: {config.revision} is commit {commit}", file=sys.stderr)
-    return found
+    return config.model_copy(update={"revision": commit})
 
 
-def _hub() -> Any:
-    """The package huggingface_hub, which only this source needs."""
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(
-            f"data.source: huggingface needs the package huggingface_hub; install it, or {INSTEAD}"
-        ) from None
-    return huggingface_hub
-
-
-def _ask(hub: Any, config: HuggingFace, file: str) -> Any:
-    """What the hub says of a file, or raises."""
-    url = hub.hf_hub_url(config.repo, file, repo_type="dataset", revision=config.revision)
-    return hub.get_hf_file_metadata(url)
-
-
-def _download(config: HuggingFace, file: str) -> Path:
-    """A file of the data set at its commit, from the hub's cache if it is there."""
-    hub = _hub()
-    which = {"repo_type": "dataset", "revision": config.revision}
-    try:
-        if not isinstance(hub.try_to_load_from_cache(config.repo, file, **which), str):
-            _ask(hub, config, file)  # which fails at once; the download tries for a minute
-        return Path(hub.hf_hub_download(config.repo, file, **which))
-    except Exception as error:  # the hub's many kinds: no network, no such file, no space
-        raise _refused(config, file, error) from None
-
-
-def _refused(config: HuggingFace, file: str, error: Exception) -> UserError:
-    """What to say of a file that the hub did not give."""
-    from huggingface_hub import errors
-
-    revision = config.revision[:12] if config.pinned else config.revision
-    said = str(error).strip().splitlines()
-    why = f"{type(error).__name__}: {said[0] if said else 'no reason given'}"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        why = "there is no such data set, or it is not open to you"
-    elif isinstance(error, errors.RevisionNotFoundError):
-        why = "it has no such branch, tag or commit"
-    elif isinstance(error, errors.LocalEntryNotFoundError) or (
-        isinstance(error, ConnectionError) or type(error).__name__.startswith("Connect")
-    ):
-        why = f"no network, or the hub does not answer; {why}"
-    elif isinstance(error, errors.EntryNotFoundError):
-        why = "it has no such file"
-    return UserError(f"{config.repo}: cannot get {file} at revision {revision} ({why}); {INSTEAD}")
+def _repository(config: HuggingFace) -> Repository:
+    return Repository(config.repo, config.revision, "dataset", INSTEAD)
 
 
 def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bool) -> Split:
