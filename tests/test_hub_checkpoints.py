@@ -180,8 +180,9 @@ def test_code_from_the_hub_is_refused_unopened(models: Models, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "address",
-    ["hub:", "hub:name", "hub:a/b@", "hub:a/b@-x", "hub:a/b:", "hub:a/b:../step_1", "hub:a/b:/step_1", "hub:a/b:c:d",
-     "hub:a/b:c/../../step_1", "hub:a/b@" + "x" * 201, "hub:a/b\n"],
+    ["hub:", "hub:name", "hub:a/b@", "hub:a/b@-x", "hub:a/b:", "hub:a/b:../step_1",
+     "hub:a/b:/step_1", "hub:a/b:c:d", "hub:a/b:c/../../step_1", "hub:a/b@" + "x" * 201,
+     "hub:a/b\n"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="names no checkpoint of the hub; write hub:OWNER/NAME"):
