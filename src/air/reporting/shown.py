@@ -77,20 +77,36 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
     """
     title = textwrap.fill(finding, int(11 * canvas.get_size_inches()[0]))
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    svg, pdf = io.BytesIO(), io.BytesIO()
-    canvas.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None})
+    pdf = io.BytesIO()
     canvas.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
-    plt.close(canvas)
-    text = _compact(svg.getvalue().decode())
-    image = base64.b64encode(text.encode()).decode()
-    picture = markup(
-        '<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">',
-        image=image,
-        alt=f"{alt} {finding}",
-    )
+    text = _svg(canvas)
+    picture = _image(text, f"{alt} {finding}")
     html = _figure(picture, "figure", name, CAPTIONS[name.split("-")[0]])
     files = {"svg": text, "pdf": base64.b64encode(pdf.getvalue()).decode()}
     return Shown(html, name, files)
+
+
+def as_image(canvas: Canvas, alt: str, kind: str) -> Markup:
+    """A small picture within a page, of class ``kind``: no title, no caption, no files."""
+    return _image(_svg(canvas), alt, kind)
+
+
+def _svg(canvas: Canvas) -> str:
+    """What is drawn, as SVG; the canvas is closed."""
+    svg = io.BytesIO()
+    canvas.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None})
+    plt.close(canvas)
+    return _compact(svg.getvalue().decode())
+
+
+def _image(svg: str, alt: str, kind: str = "") -> Markup:
+    return markup(
+        '<img{% if kind %} class="{{ kind }}"{% endif %} alt="{{ alt }}" '
+        'src="data:image/svg+xml;base64,{{ image }}">',
+        image=base64.b64encode(svg.encode()).decode(),
+        alt=alt,
+        kind=kind,
+    )
 
 
 def _compact(svg: str) -> str:

@@ -12,19 +12,12 @@ from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
 from air.reporting.sections import wording
 from air.reporting.shown import Shown, as_table, filled, missing
+from air.reporting.strips import KEY, strip
 from air.reporting.study import EXPERIMENTS, Study
 
 
 def claims(study: Study) -> Shown:
-    """Every claim with its verdict, as ``air claims`` wrote them."""
-    rows = [
-        {
-            "claim": claim,
-            "verdict": judged.verdict,
-            "tasks": {study.tasks[task]: judged.on(task) for task in claim.tasks},
-        }
-        for claim, judged in read()
-    ]
+    """The verdict on every claim at a glance, as ``air claims`` wrote them."""
     plain = [
         {
             "claim": claim.number,
@@ -37,8 +30,24 @@ def claims(study: Study) -> Shown:
         for claim, judged in read()
         for task in claim.tasks
     ]
-    html = filled("claims.html.j2", rows=rows)
+    html = filled("glance.html.j2", rows=read(), tasks=study.tasks)
     return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
+
+
+def evidence(study: Study) -> Shown:
+    """Every claim with a picture for each task, a line of words, and its numbers to fold out."""
+    rows = []
+    for claim, judged in read():
+        found = {study.tasks[task]: judged.on(task) for task in claim.tasks}
+        pictures = {
+            study.tasks[task]: [
+                strip(picture, f"{claim.number}, {study.tasks[task]}")
+                for picture in claim.pictures(task, judged.on(task))
+            ]
+            for task in claim.tasks
+        }
+        rows.append({"claim": claim, "found": found, "pictures": pictures})
+    return Shown(filled("claims.html.j2", rows=rows, key=KEY))
 
 
 def rules() -> Shown:

@@ -9,10 +9,12 @@ from air.reporting.claims.groups import (
     group,
     if_converged,
     judged_in,
+    learned_or_not,
     published_mean,
     regime_of,
 )
-from air.reporting.comparisons import Regime, contrast, runs_to_decide
+from air.reporting.claims.picture import Picture, Point, Row
+from air.reporting.comparisons import LEAST_RUNS, Regime, contrast, runs_to_decide
 from air.reporting.study import Study
 from air.results.form import Ends, Form
 
@@ -48,6 +50,14 @@ class Found(Finding):
             f"{self._interval()}{published}. {judged_in(self.regime)}"
         )
 
+    def summary(self) -> str:
+        if self.verdict == "not run":
+            return self.evidence()
+        return (
+            f"Asymmetric variants solve {percent(self.asymmetric.exact_accuracy)}, symmetric ones "
+            f"{percent(self.symmetric.exact_accuracy)}; {learned_or_not(self.regime)}."
+        )
+
     def _interval(self) -> str:
         if self.interval is None:
             return "; too few runs for an interval"
@@ -68,6 +78,17 @@ class Injection(Claim):
     )
     tasks = ("sudoku", "maze")
     finding = Found
+    rule = (
+        "Holds if the interval of the difference of the groups' means lies above zero, fails if it "
+        f"lies below; only with {LEAST_RUNS} runs or more in each group, and only if all have "
+        "finished learning."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        if found.effect is None:
+            return []
+        row = Row("difference", [Point(found.effect, found.interval)], found.published)
+        return [Picture("puzzles solved, asymmetric less symmetric, points", [row], times=100)]
 
     def judge(self, study: Study, task: str) -> Found:
         names = study.groups(task, "injection")

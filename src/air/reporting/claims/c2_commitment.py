@@ -10,6 +10,7 @@ from air.reporting.claims.claim import (
     of_default,
     percent,
 )
+from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Study
 from air.results.form import Ends, Form, Maybe
 from air.results.rollout import State
@@ -55,6 +56,18 @@ class Commitment(Claim):
     #: z_H counts as committed below, and z_L as undecided above, this share of undecided cells
     committed = 0.01
     thresholds = ("committed",)
+    rule = (
+        f"Holds in a run if at most {committed:.0%} of z_H's cells are undecided and more of "
+        "z_L's, intervals included; fails if one of the two lies wholly on the other side."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        runs = found.__pydantic_extra__.values()
+        rows = [
+            Row("z_L", [run.point(run.z_L.undecided, run.z_L.interval) for run in runs]),
+            Row("z_H", [run.point(run.z_H.undecided, run.z_H.interval) for run in runs]),
+        ]
+        return [Picture("undecided cells, %", rows, (0, self.committed), times=100)] if runs else []
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {}

@@ -12,6 +12,7 @@ from air.reporting.claims.claim import (
     over_tasks,
     percent,
 )
+from air.reporting.claims.picture import Picture, Row
 from air.reporting.forms import Number
 from air.reporting.study import Study
 from air.results.form import Ends, Form
@@ -78,6 +79,24 @@ class Freezing(Claim):
     #: a frozen model counts as failing at or below this exact accuracy
     failed = 0.01
     thresholds = ("directions", "failed")
+    rule = (
+        "Holds in a run if both intervals lie on the side of zero that is said, and at most "
+        f"{failed:.0%} of the puzzles are solved with either state frozen; fails if one does not."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        runs, paper = found.__pydantic_extra__.values(), found.published
+
+        def row(name: str, effects: list[tuple[Seed, Frozen]], published: Number | None) -> Row:
+            points = [run.point(one.content_changes, one.interval) for run, one in effects]
+            return Row(name, points, published)
+
+        rows = [
+            row("z_L", [(run, run.freeze_H) for run in runs], paper.freeze_H if paper else None),
+            row("z_H", [(run, run.freeze_L) for run in runs], paper.freeze_L if paper else None),
+        ]
+        what = "content changes a puzzle, the other frozen less normal"
+        return [Picture(what, rows)] if runs else []
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {

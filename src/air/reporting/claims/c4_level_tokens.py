@@ -1,7 +1,15 @@
 """C4: a level token helps if it is prepended and stripped."""
 
 from air.reporting.claims.claim import Claim, Finding, Verdict, by_sign, over_tasks
-from air.reporting.claims.groups import Group, group, if_converged, judged_in, regime_of
+from air.reporting.claims.groups import (
+    Group,
+    group,
+    if_converged,
+    judged_in,
+    learned_or_not,
+    regime_of,
+)
+from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.comparisons import Regime, contrast
 from air.reporting.study import Study
 from air.results.form import Ends
@@ -36,6 +44,18 @@ class Found(Finding):
                 gap += ", so that no gap is established"
         return f"{gap}. Share of the gap regained: {regained}. {judged_in(self.regime)}"
 
+    def summary(self) -> str:
+        if self.verdict == "not run" or self.gap is None:
+            return self.evidence()
+        there = self.gap_interval is not None and self.gap_interval[0] > 0
+        gap = (
+            f"a gap of {100 * self.gap:.1f} points" if there else "no gap to regain is established"
+        )
+        said = f"prepending regains {_regained(self.level_token_prepend)} of it" if there else ""
+        return (
+            f"{'; '.join(filter(None, [gap, said])).capitalize()}; {learned_or_not(self.regime)}."
+        )
+
 
 def _regained(one: Group) -> str:
     return "unknown" if one.restored is None else f"{100 * one.restored:.0f} %"
@@ -53,6 +73,24 @@ class LevelTokens(Claim):
     #: share of the gap between L2x_H2x and Lx_H that counts as most of it
     restored = 0.5
     thresholds = ("restored",)
+    rule = (
+        f"Holds if the prepended token regains more than {restored:.0%} of the gap between L2x_H2x "
+        "and Lx_H and the other two less, intervals included; only if there is a gap, and only if "
+        "all have finished learning."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        base = found.L2x_H2x.exact_accuracy
+        if found.gap is None or base is None:
+            return []
+        rows = [Row(FULL, [Point(found.gap, found.gap_interval)])]
+        rows += [
+            Row(name.removeprefix("level_token_"), [Point(solved - base)])
+            for name in TOKENS
+            if (solved := getattr(found, name).exact_accuracy) is not None
+        ]
+        little = (0, self.restored * found.gap) if found.gap > 0 else None
+        return [Picture("puzzles solved, less L2x_H2x, points", rows, little, times=100)]
 
     def judge(self, study: Study, task: str) -> Found:
         names = [BASE, FULL, *TOKENS]

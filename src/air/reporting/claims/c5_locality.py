@@ -13,6 +13,7 @@ from air.reporting.claims.claim import (
     of_default,
     over_tasks,
 )
+from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
 from air.results.form import Form, Maybe, MaybeEnds
@@ -60,6 +61,34 @@ class Locality(Claim):
     #: the tasks of which the second half is said
     violations = ("sudoku",)
     thresholds = ("violations",)
+    rule = (
+        "Holds in a run if the interval of every layer lies above zero, fails if those of half of "
+        "the layers lie below. On cells that break a rule: holds if the last layer's lies above "
+        "and the first one's does not, fails if the last layer's lies below."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        runs = list(found.__pydantic_extra__.values())
+        near = [(run, run.mean, run.interval) for run in runs]
+        broken = [(run, run.d_viol.mean, run.d_viol.interval) for run in runs if run.d_viol]
+        return [
+            Picture(
+                f"attention {what}, L- less H-update",
+                [
+                    Row(
+                        f"layer {layer}",
+                        [run.point(means[layer], ends[layer]) for run, means, ends in entries],
+                        published[layer] if layer < len(published) else None,
+                    )
+                    for layer in range(len(entries[0][1]))
+                ],
+            )
+            for what, entries, published in (
+                ("nearby", near, found.published or []),
+                ("on cells that break a rule", broken, []),
+            )
+            if entries
+        ]
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {

@@ -3,7 +3,15 @@
 from pydantic import ConfigDict
 
 from air.reporting.claims.claim import PROBED, Claim, Finding, Verdict, over_tasks, percent
-from air.reporting.claims.groups import Group, group, if_converged, judged_in, regime_of
+from air.reporting.claims.groups import (
+    Group,
+    group,
+    if_converged,
+    judged_in,
+    learned_or_not,
+    regime_of,
+)
+from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.comparisons import Regime, contrast
 from air.reporting.study import Study
 
@@ -18,6 +26,10 @@ class Found(Finding):
     Lx_H: Group
     regime: Regime | None = None
 
+    def others(self) -> dict[str, Group]:
+        """Each operator but adding."""
+        return self.__pydantic_extra__
+
     def figures(self) -> str:
         accuracies = "; ".join(
             f"{name} {percent(one.exact_accuracy)}{_points(one)}"
@@ -25,6 +37,13 @@ class Found(Finding):
             if one.runs
         )
         return f"{accuracies}. {judged_in(self.regime)}"
+
+    def summary(self) -> str:
+        if self.verdict == "not run":
+            return self.evidence()
+        apart = max(abs(one.effect or 0) for one in self.others().values())
+        said = learned_or_not(self.regime)
+        return f"At most {100 * apart:.1f} points from adding the input; {said}."
 
 
 class Operators(Claim):
@@ -39,6 +58,19 @@ class Operators(Claim):
     #: difference in exact accuracy that still counts as little
     margin = 0.05
     thresholds = ("margin",)
+    rule = (
+        f"Holds if the interval of every operator lies within {100 * margin:.0f} points of adding, "
+        "fails if one lies wholly outside; only if all have finished learning."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        rows = [
+            Row(name.removeprefix("operator_"), [Point(one.effect, one.interval)])
+            for name, one in found.others().items()
+        ]
+        little = (-self.margin, self.margin)
+        what = f"puzzles solved, less {PROBED}, points"
+        return [Picture(what, rows, little, times=100)] if rows else []
 
     def judge(self, study: Study, task: str) -> Found:
         plain = group(study, task, [PROBED])

@@ -1,11 +1,13 @@
 """What all claims have in common: how a claim is written, what is found, how verdicts combine."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, create_model
 
+from air.reporting.claims.picture import Picture, Point
 from air.reporting.study import Run, Study
 from air.results.form import Form, Maybe
 
@@ -30,6 +32,10 @@ class Finding(Form, ABC):
             return "The runs it needs are not part of this study."
         return self.figures()
 
+    def summary(self) -> str:
+        """One line of words, which stands under the picture."""
+        return self.evidence()
+
 
 class Judged(Form):
     """A claim's entry in claims.json: its verdict, and the finding on each task by its name."""
@@ -51,6 +57,7 @@ class Claim(ABC):
     statement: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]]  #: those it is about
     own: ClassVar[bool] = False  #: of this project, not of the paper
+    rule: ClassVar[str] = ""  #: when it holds, in a sentence
     thresholds: ClassVar[tuple[str, ...]] = ()  #: names of the attributes that the page shows
     finding: ClassVar[type[Finding]]
 
@@ -63,6 +70,10 @@ class Claim(ABC):
     @abstractmethod
     def judge(self, study: Study, task: str) -> Finding:
         """Hold it against the results of one task."""
+
+    def pictures(self, task: str, found: Any) -> list[Picture]:
+        """What is drawn of :meth:`judge`'s finding; nothing, unless the claim says what."""
+        return []
 
 
 def over_tasks(verdicts: Iterable[Verdict]) -> Verdict:
@@ -103,6 +114,15 @@ class OfRun(Form):
     verdict: Verdict
     solved: Maybe = None
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether it solves enough to say anything."""
+        return (self.solved or 0) > LEARNED
+
+    def point(self, value: float | None, interval: Sequence[float | None] | None) -> Point:
+        """What is drawn of it."""
+        return Point(value, interval, self.has_learned)
+
 
 class ByRun(Finding):
     """A finding with an entry for each probed run, under ``seed<number>``."""
@@ -119,10 +139,13 @@ class ByRun(Finding):
             f"{run.capitalize()} solves {percent(entry.solved)} of the test puzzles: too few to "
             "say what a model does that has learned its task."
             for run, entry in named(self.runs())
-            if not (entry.solved or 0) > LEARNED
+            if not entry.has_learned
         ]
         said = super().evidence()
         return said if self.verdict == "not run" else " ".join([said, *unlearned])
+
+    def summary(self) -> str:
+        return tally(self.runs().values()) or self.evidence()
 
 
 R = TypeVar("R", bound=OfRun)
@@ -159,6 +182,20 @@ def share(solved: float) -> float | None:
 def named(runs: dict[str, T]) -> list[tuple[str, T]]:
     """Runs as sentences name them: "seed 0"."""
     return [(name.replace("seed", "seed "), entry) for name, entry in runs.items()]
+
+
+def tally(runs: Collection[OfRun]) -> str:
+    """How many runs are as the claim says: "2 of 4 runs as claimed, 1 not, 1 undecided."."""
+    words = {"holds": "as claimed", "fails": "not"}
+    found = Counter(
+        words.get(run.verdict, "undecided") if run.has_learned else "not learned yet"
+        for run in runs
+    )
+    others = "".join(
+        f", {found[kind]} {kind}" for kind in ("not", "undecided", "not learned yet") if found[kind]
+    )
+    count = f"{len(runs)} run" + ("s" if len(runs) > 1 else "")
+    return f"{found['as claimed']} of {count} as claimed{others}." if runs else ""
 
 
 def percent(part: float | None) -> str:

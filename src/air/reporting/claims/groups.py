@@ -63,6 +63,12 @@ def count(one: Group) -> str:
     return f"{one.runs} run" + ("s" if one.runs != 1 else "")
 
 
+def learned_or_not(found: Regime | None) -> str:
+    """The regime in two words."""
+    words = {"converged": "learning had finished", "still learning": "still learning"}
+    return words.get(found or "", "whether learning had finished is unknown")
+
+
 def judged_in(found: Regime | None) -> str:
     """The regime of a comparison, and what follows for the verdict."""
     match found:

@@ -5,7 +5,16 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from air.reporting.claims.claim import LEARNED, Finding, OfRun, Verdict, over_runs, share
+from air.reporting.claims.claim import (
+    LEARNED,
+    Finding,
+    OfRun,
+    Verdict,
+    over_runs,
+    share,
+    tally,
+)
+from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Run, Study
 from air.results.attention import Overall
 from air.results.form import Maybe, MaybeEnds
@@ -29,9 +38,23 @@ class Sides(Finding):
         return f"{self.what}: " + "; ".join(
             f"{run.replace('seed', 'seed ')} {_number(entry.effect)} "
             f"[{', '.join(_number(end) for end in entry.interval)}]"
-            + ("" if (entry.solved or 0) > LEARNED else " (has not learned)")
+            + ("" if entry.has_learned else " (has not learned)")
             for run, entry in (self.runs or {}).items()
         )
+
+    def summary(self) -> str:
+        return tally((self.runs or {}).values()) or self.evidence()
+
+    def picture(self, what: str, none: float) -> list[Picture]:
+        """A row for each variant, its runs in it."""
+        rows: dict[str, list[Side]] = {}
+        for run, entry in (self.runs or {}).items():
+            rows.setdefault(run.split(" ")[0], []).append(entry)
+        drawn = [
+            Row(variant, [one.point(one.effect, one.interval) for one in entries])
+            for variant, entries in rows.items()
+        ]
+        return [Picture(what, drawn, (-none, none))] if drawn else []
 
 
 M = TypeVar("M")

@@ -1,6 +1,7 @@
 """X1: the local update is the one that receives the input."""
 
 from air.reporting.claims.claim import Claim
+from air.reporting.claims.picture import Picture
 from air.reporting.claims.sides import Sides, over_sides
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures, Overall
@@ -26,6 +27,13 @@ class InputSided(Claim):
     #: difference in attention on the neighbourhood that counts as none
     none = {"sudoku": 0.01, "maze": 0.0025}  # noqa: RUF012
     thresholds = ("none",)
+    rule = (
+        "Holds in a run if its interval lies beyond the band, on the side of the update that the "
+        "input enters more strongly, or within it where it enters both alike; only with both kinds."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        return found.picture("attention nearby, L-update less H-update", self.none[task])
 
     def judge(self, study: Study, task: str) -> Found:
         """The neighbourhood contrast, over all layers, has the sign of n_L - n_H."""

@@ -1,6 +1,7 @@
 """X2: z_H is the surer of the two, if the input enters asymmetrically."""
 
 from air.reporting.claims.claim import Claim
+from air.reporting.claims.picture import Picture
 from air.reporting.claims.sides import Sides, over_sides
 from air.reporting.study import Study
 from air.results.attention import Overall
@@ -26,6 +27,13 @@ class Surer(Claim):
     #: difference in margin that counts as none
     none = 0.01
     thresholds = ("none",)
+    rule = (
+        "Holds in a run if its interval lies above the band where the input enters asymmetrically, "
+        "and within it where it does not; only with both kinds."
+    )
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        return found.picture("margin of the best token, z_H less z_L", self.none)
 
     def judge(self, study: Study, task: str) -> Found:
         """z_H's margin on query cells is above z_L's where the input enters asymmetrically."""

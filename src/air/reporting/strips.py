@@ -1,0 +1,87 @@
+"""What a claim draws (:mod:`air.reporting.claims.picture`), as a small picture in the page."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from air.reporting.claims.picture import Picture, Point
+from air.reporting.shown import as_image, style
+
+INCHES = 3.5  # wide: as the page shows it, also on a phone, letters keep their size
+COLOUR, BAND, PUBLISHED = "#0072B2", "#e3e6ea", "#D55E00"
+KEY = (
+    "Dots: runs, or means of groups of runs, with 95 % intervals; hollow: a run that has not "
+    "learned its task. Grey: what the rule takes for none or little. Orange diamonds: published; "
+    "arrows: published, and further out."
+)
+
+
+def strip(picture: Picture, about: str) -> Markup:
+    """A picture; ``about`` begins its alternative text."""
+    heights = [0.2 + 0.07 * len(row.points) for row in picture.rows]  # inches
+    middles = np.cumsum(heights) - np.array(heights) / 2
+    with style():
+        canvas, axis = plt.subplots(figsize=(INCHES, sum(heights) + 0.5))
+        if picture.none:
+            axis.axvspan(*np.multiply(picture.none, picture.times), color=BAND, linewidth=0)
+        axis.axvline(0, color="#333333", linewidth=0.8)
+        for row, middle, height in zip(picture.rows, middles, heights, strict=True):
+            spread = (height - 0.2) / 2
+            places = middle + np.linspace(-spread, spread, len(row.points) + 2)[1:-1]
+            for point, place in zip(row.points, places, strict=True):
+                _point(axis, point, place, picture.times)
+            if row.published is not None:
+                _published(axis, row.published * picture.times, middle, picture)
+        axis.set_yticks(middles, [row.name for row in picture.rows])
+        axis.set_ylim(sum(heights), 0)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.margins(x=0.06)
+        axis.set_xlabel(textwrap.fill(picture.what, 50), fontsize=8, loc="right")
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(left=False)
+        axis.spines["left"].set_visible(False)
+        return as_image(canvas, f"{about}, {picture.what}: {_in_words(picture)}", "strip")
+
+
+def _point(axis: Axes, point: Point, place: float, times: float) -> None:
+    ends = [end * times for end in point.interval or () if end is not None]
+    if len(ends) == 2:
+        axis.plot(ends, [place, place], color=COLOUR, linewidth=1.2, solid_capstyle="butt")
+    if point.value is not None:
+        face = COLOUR if point.decides else "white"
+        axis.plot(point.value * times, place, "o", color=COLOUR, mfc=face, markersize=4.5)
+
+
+def _published(axis: Axes, value: float, place: float, picture: Picture) -> None:
+    """A diamond, or an arrow at the edge where it would squeeze what was measured here."""
+    here = [0.0, *(picture.none or ())]
+    for point in (point for row in picture.rows for point in row.points):
+        here += [known for known in (point.value, *(point.interval or ())) if known is not None]
+    low, high = (picture.times * end(here) for end in (min, max))
+    shown = float(np.clip(value, low - (high - low), high + (high - low)))
+    marker = "D" if shown == value else ">" if shown < value else "<"
+    axis.plot(shown, place, marker, color=PUBLISHED, markersize=5)
+
+
+def _in_words(picture: Picture) -> str:
+    """What is drawn, for those who do not see it."""
+
+    def number(value: float | None) -> str:
+        return "unknown" if value is None else f"{value * picture.times:.3g}"
+
+    def point(one: Point) -> str:
+        ends = [number(end) for end in one.interval or () if end is not None]
+        return number(one.value) + (f" ({' to '.join(ends)})" if ends else "")
+
+    rows = [
+        f"{row.name} {', '.join(map(point, row.points))}"
+        + (f", published {number(row.published)}" if row.published is not None else "")
+        for row in picture.rows
+    ]
+    if picture.none:
+        rows.append(f"none or little is {' to '.join(map(number, picture.none))}")
+    return "; ".join(rows) + "."
