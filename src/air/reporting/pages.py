@@ -180,7 +180,8 @@ def executed(notebook: Path) -> NotebookNode:
 def publish(study: Study, target: Path) -> None:
     """Copy the pages, the claims and what they were made from, run by run, into ``target``.
 
-    Models, boards and maps stay behind: they are large, and the pages show what is in them.
+    What is large and can be made again stays behind: models, boards, maps, the explorer, and the
+    files of figures and tables, but for the figures that README.md shows from ``target``.
 
     Raises:
         UserError: a page has not been made yet.
@@ -189,27 +190,45 @@ def publish(study: Study, target: Path) -> None:
     for page in pages:
         if not page.is_file():
             raise UserError(f"{page}: there is no such page; make it first: air report {page.stem}")
+    made = pages[0].parent
+    copies = {path: Path("html", path.name) for path in made.glob("*.html")}
+    copies.pop(paths.page("explore"), None)
+    copies |= {made / file: Path("html", file) for file in _in_readme(target / "html")}
     files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in study.tasks)]
     for task in study.tasks:
         for run in study.chosen(task):
             folder = paths.run(task, *run)
             files += [*folder.glob("*.json"), *folder.glob("*.csv")]
+    copies |= {file: file for file in files}
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        made = Path(scratch, target.name)
-        try:
-            shutil.copytree(pages[0].parent, made / "html", ignore=shutil.ignore_patterns(".*"))
-        except shutil.Error as error:
-            file, _, why = error.args[0][0]
-            raise UserError(f"{file}: cannot be copied ({why}); make the page again") from None
-        for file in files:
+        whole = Path(scratch, target.name)
+        for file, name in copies.items():
             if there(file):
-                copy = made / file
+                copy = whole / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 with reading(file, "a file"):
-                    shutil.copyfile(file, copy)
+                    content = file.read_bytes()
+                copy.write_bytes(kept(content) if file.suffix == ".html" else content)
         shutil.rmtree(target, ignore_errors=True)
-        made.replace(target)
+        whole.replace(target)
+
+
+def kept(page: bytes) -> bytes:
+    """A page as it is published: it links to nothing that is not kept beside it, and says so."""
+    text = re.sub(r'\s*<a href="(files/|explore\.html)[^>]*>[^<]*</a>', "", page.decode())
+    note = (
+        "<p>This is a kept copy. Made anew, the study also has every figure as SVG and PDF, every "
+        "table as CSV and LaTeX, and a page that runs its models in the browser.</p>\n"
+    )
+    return text.replace("</footer>", f"{note}</footer>").encode()
+
+
+def _in_readme(folder: Path) -> list[str]:
+    """The figures that README.md shows from a folder of pages, as their paths there."""
+    readme = Path("README.md")
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    return re.findall(rf"\]\({re.escape(folder.as_posix())}/(files/[\w./+-]+\.svg)\)", text)
 
 
 def take_files(content: NotebookNode, folder: str) -> dict[str, bytes]:

@@ -95,7 +95,7 @@ class Freezing(Claim):
             row("z_L", [(run, run.freeze_H) for run in runs], paper.freeze_H if paper else None),
             row("z_H", [(run, run.freeze_L) for run in runs], paper.freeze_L if paper else None),
         ]
-        what = "content changes a puzzle, the other frozen less normal"
+        what = "content changes a puzzle, frozen less normal"
         return [Picture(what, rows)] if runs else []
 
     def judge(self, study: Study, task: str) -> Found:

@@ -85,7 +85,7 @@ class Locality(Claim):
             )
             for what, entries, published in (
                 ("nearby", near, found.published or []),
-                ("on cells that break a rule", broken, []),
+                ("on rule-breaking cells", broken, []),
             )
             if entries
         ]
