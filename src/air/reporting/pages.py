@@ -216,7 +216,7 @@ def publish(study: Study, target: Path) -> None:
 
 def kept(page: bytes) -> bytes:
     """A page as it is published: it links to nothing that is not kept beside it, and says so."""
-    text = re.sub(r'\s*<a href="(files/|explore\.html)[^>]*>[^<]*</a>', "", page.decode())
+    text = re.sub(r'\s*<a [^>]*href="(files/|explore\.html)[^>]*>[^<]*</a>', "", page.decode())
     note = (
         "<p>This is a kept copy. Made anew, the study also has every figure as SVG and PDF, every "
         "table as CSV and LaTeX, and a page that runs its models in the browser.</p>\n"
