@@ -338,6 +338,21 @@ def publish() -> None:
     print(f"{target} written")
 
 
+@app.command(epilog="Example: air scales --write")
+def scales(
+    write: Annotated[
+        bool, typer.Option("--write", help="put the tables into README.md and docs/scales.md")
+    ] = False,
+) -> None:
+    """Put the published studies side by side: what they trained, and the verdicts, in Markdown."""
+    from air import scales as compared
+
+    for path, table in compared.tables().items():
+        print(f"{path}\n\n{table}\n")
+    if write:
+        compared.write()
+
+
 @app.command(epilog="Example: air bundle, then: air bundle --check air-mini.zip")
 def bundle(
     output: Annotated[Path | None, typer.Option(help="[default: air-PRESET.zip]")] = None,

@@ -4,7 +4,8 @@
     python workflow/scripts/proof.py check      whether dvc.lock is true; computed if not yet proved
 
 `publish` computes the study of the working tree in a fresh copy, brings back dvc.lock, the metrics
-and the published pages, and records in .ci/proved which dvc.lock came of it: commit them together.
+and the published pages, renews the tables of verdicts in README.md and docs/scales.md, and records
+in .ci/proved which dvc.lock came of it: commit them together.
 
 `check` looks at the last commit. Its dvc.lock must name the parameters and the code as they are,
 which takes seconds. If that dvc.lock is not the recorded one, the study is computed whole in a
@@ -36,7 +37,7 @@ def clone() -> Path:
 
 
 def run(*command: str, folder: Path) -> str:
-    """Run a command in the clone, with the clone's code; what it says goes to the terminal."""
+    """Run a command in a folder, with its code; what it says goes to the terminal."""
     code = {"PYTHONPATH": str(folder.resolve() / "src"), "AIR_REPRO": "force"}
     env = {**os.environ, **code}
     tool, *arguments = command
@@ -70,6 +71,7 @@ def publish() -> None:
         target = path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
+    run("air", "scales", "--write", folder=Path())
     PROVED.write_text(f"{lock_digest(folder)}  dvc.lock\n", encoding="utf-8")
     shutil.rmtree(folder)
     print(f"Computed and published: {published}. Commit it with dvc.lock, results and {PROVED}.")
