@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from air import paths
+from air import paths, scales
 from air.cli import app
 from air.files import UserError, read_json
 from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
-from air.reporting.shown import Shown
+from air.reporting.shown import Shown, data_uri
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
 from air.results.evaluation import Evaluation
@@ -107,9 +107,11 @@ def test_published_figures_come_from_the_metrics(published: Path) -> None:
             *figures.depth(study, task),
         ]
     drawn.append(figures.accuracy(study, "injection"))
+    pages = "".join(path.read_text(encoding="utf-8") for path in published.glob("html/*.html"))
     for shown in drawn:
-        kept = next((published / "html/files").glob(f"*/{shown.name}.svg"))
-        assert kept.read_text(encoding="utf-8") == shown.files["svg"], shown.name
+        assert f'src="{data_uri(shown.files["svg"])}"' in pages, shown.name
+    for path in published.glob("html/files/*/*.svg"):
+        assert f'src="{data_uri(path.read_text(encoding="utf-8"))}"' in pages, path
 
 
 def test_the_readme_shows_published_figures() -> None:
@@ -121,36 +123,62 @@ def test_the_readme_shows_published_figures() -> None:
         assert any(folder.name in caption for folder in PUBLISHED)  # at which scale
 
 
-def test_the_readme_tells_the_published_verdicts() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
-    rows = {(cells[0].split() or [""])[0]: [c.strip() for c in cells[1:]] for cells in lines}
-    columns = [tuple(title.split(": ")) for title in rows["claim"]]  # such as "mini: Sudoku"
-    assert sorted(columns) == sorted(
-        (path.name, TITLES[task]) for path in PUBLISHED for task in measured(path)
-    )
-    for path in PUBLISHED:
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The rows of the table of studies in README.md or docs/scales.md, by how they begin."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = text.split(scales.BEGIN)[1].split(scales.END)[0]
+    rows = [line.strip("|").split("|") for line in table.strip().splitlines()]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scales.md"])
+def test_the_tables_of_studies_are_what_the_command_prints(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If not: air scales --write."""
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert f"{scales.BEGIN}\n\n{scales.tables()[Path(page)]}\n\n{scales.END}" in text
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scales.md"])
+def test_the_tables_tell_the_published_verdicts_and_what_is_solved(page: str) -> None:
+    rows = rows_of(page)
+    columns = {
+        path: next(place for place, head in enumerate(rows[""]) if f"[`{path.name}`]" in head)
+        for path in PUBLISHED
+    }
+    assert len(rows[""]) == len(set(columns.values())) == len(PUBLISHED)
+    claimed = {name.split()[0]: cells for name, cells in rows.items() if name}
+    for path, column in columns.items():
+
+        def told(cells: list[str], task: str, column: int = column) -> str:
+            parts = cells[column].replace("*", "").split("<br>")
+            of_task = [part for part in parts if part.startswith(f"{TITLES[task]} ")]
+            return of_task[0].removeprefix(f"{TITLES[task]} ") if of_task else parts[0]
+
         claims = json.loads((path / paths.CLAIMS).read_text(encoding="utf-8"))
-        for name, claim in claims.items():
-            told = dict(zip(columns, rows[name], strict=True))
-            for task in measured(path):
-                assert told[path.name, TITLES[task]] == claim.get(task, {}).get("verdict", "")
-
-
-def test_the_readme_tells_what_is_solved() -> None:
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    told = re.findall(
-        r"`([\w-]+)`\S*: [^`]*?Lx_H solves (\d+) % of the test Sudokus(?: and (\d+) %)?", text
-    )
-    shown = {preset: shares for preset, *shares in told}
-    assert set(shown) == {path.name for path in PUBLISHED}
-    for path in PUBLISHED:
-        shares = shown[path.name]
-        assert len(list(filter(None, shares))) == len(measured(path))
-        for task, share in zip(measured(path), shares, strict=False):
+        for task in measured(path):
+            for name, claim in claims.items():
+                if task in claim:
+                    assert told(claimed[name], task) == claim[task]["verdict"]
             files = (path / "results" / task / "Lx_H").glob("seed*/evaluation.json")
             solved = [json.loads(file.read_text())["exact_accuracy"] for file in files]
-            assert round(100 * sum(solved) / len(solved)) == int(share)
+            share = f"{round(100 * sum(solved) / len(solved))} %"
+            assert told(rows["test puzzles that Lx_H solves"], task) == share
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_a_published_study_is_small_and_links_to_what_is_there(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3e6
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in (folder / "html").rglob("*.*"):
+        if path.suffix != ".html":  # pages, and the figures that the README shows
+            assert path.relative_to(ROOT).as_posix() in readme
+            continue
+        for link in re.findall(r' href="([^"#:]+)"', path.read_text(encoding="utf-8")):
+            assert (path.parent / link).is_file(), f"{path}: {link}"
 
 
 def test_publishing_wants_every_page(
@@ -163,9 +191,26 @@ def test_publishing_wants_every_page(
     with pytest.raises(UserError, match=r"index\.html: there is no such page"):
         app(["publish"], standalone_mode=False)
     assert not (tmp_path / paths.PUBLISHED).exists()
-    shutil.copytree(PUBLISHED[0] / "html", tmp_path / "reports/html")
+    pages = tmp_path / "reports/html"
+    shutil.copytree(PUBLISHED[0] / "html", pages, ignore=shutil.ignore_patterns("files"))
+    links = '<p>Figure. <a href="files/data/a.pdf" aria-label="a">PDF</a></p><a href="#C1">C1</a>'
+    menu = '<nav><a href="data.html">Puzzles</a>\n<a href="explore.html">Explorer</a></nav>'
+    page = f"<main>{menu}{links}</main><footer></footer>"
+    (pages / "index.html").write_text(page, encoding="utf-8")
+    (pages / "explore.html").write_text("models", encoding="utf-8")
+    for name in ("data/a.pdf", "data/a.svg", "data/b.svg"):
+        file = pages / "files" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name, encoding="utf-8")
+    readme = f"![a](reports/published/{PUBLISHED[0].name}/html/files/data/a.svg)"
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
     shutil.copyfile(PUBLISHED[0] / paths.CLAIMS, tmp_path / paths.CLAIMS)
     app(["publish"], standalone_mode=False)
     copy = tmp_path / paths.PUBLISHED / PUBLISHED[0].name
-    assert (copy / "html/index.html").is_file()
+    index = (copy / "html/index.html").read_text(encoding="utf-8")
+    assert re.findall('href="(.*?)"', index) == ["data.html", "#C1"]
+    assert "<p>Figure.</p>" in index
+    assert "kept copy" in index
+    assert [path.name for path in (copy / "html/files").rglob("*.*")] == ["a.svg"]
+    assert not (copy / "html/explore.html").exists()
     assert (copy / paths.CLAIMS).read_bytes() == (PUBLISHED[0] / paths.CLAIMS).read_bytes()
