@@ -7,9 +7,11 @@ import pytest
 
 from air.reporting import claims
 from air.reporting.claims import CLAIMS
-from air.reporting.claims.claim import over_runs, over_tasks
+from air.reporting.claims.claim import OfRun, Verdict, over_runs, over_tasks, tally
+from air.reporting.claims.picture import Picture, Point
+from air.reporting.study import Run, Study
 from air.results.attention import AttentionMeasures, Cells, Contrast, Overall
-from air.results.form import Curve
+from air.results.form import Curve, Form
 from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
 from air.results.rollout import RolloutMeasures, State
 from tests.made_up import study
@@ -269,6 +271,92 @@ def test_z_H_is_surer(symmetric: tuple[float, float], verdict: str) -> None:
     probed = {(variant, 0): rolled(lead=list(ends)) for variant, ends in leads.items()}
     made_up = study({variant: [0.5] for variant in leads}, probes={"rollout": probed})
     assert CLAIMS["X2"].judge(made_up, "maze").verdict == verdict
+
+
+def drawn(number: str, made_up: Study, task: str = "sudoku") -> list[Picture]:
+    claim = CLAIMS[number]
+    return claim.pictures(task, claim.judge(made_up, task))
+
+
+def test_nothing_is_drawn_of_what_was_not_run() -> None:
+    for number, claim in CLAIMS.items():
+        for task in claim.tasks:
+            assert drawn(number, study(), task) == []
+            assert "not part of this study" in claim.judge(study(), task).summary()
+
+
+def test_differences_of_groups_are_drawn_with_their_intervals() -> None:
+    made_up = study({"Lx_H": HIGH, "Lx_Hx": LOW, "operator_minus": LOW, "operator_linear": [0.6]})
+    (picture,) = drawn("C1", made_up)
+    (row,) = picture.rows
+    found = CLAIMS["C1"].judge(made_up, "sudoku").content()
+    assert row.points == [Point(found["effect"], found["interval"])]
+    assert row.published == found["published"]
+    (picture,) = drawn("C6", made_up)
+    assert picture.none == (-0.05, 0.05)
+    assert [row.name for row in picture.rows] == ["minus", "linear"]
+    minus, linear = (row.points[0] for row in picture.rows)
+    assert minus.value == pytest.approx(-0.1)
+    assert minus.interval is not None
+    assert linear.value == pytest.approx(-0.01)
+    assert linear.interval is None  # of a single run
+
+
+def test_level_tokens_are_drawn_against_the_gap() -> None:
+    runs = {**TOKENS, "level_token_prepend": HIGH, "level_token_prepend_no_strip": LOW}
+    (picture,) = drawn("C4", study(runs))
+    assert picture.none == pytest.approx((0, 0.05))  # half of the gap
+    found = {row.name: row.points[0].value for row in picture.rows}
+    assert found == pytest.approx(
+        {"Lx_H": 0.1, "prepend": 0.1, "addition": 0, "prepend_no_strip": 0}
+    )
+    assert "regains 100 % of it" in CLAIMS["C4"].judge(study(runs), "sudoku").summary()
+
+
+def test_every_probed_run_is_a_dot() -> None:
+    probes: dict[str, dict[Run, Form]] = {
+        "rollout": {("Lx_H", 0): rolled([0.1, 0.2], [0, 0.004]), ("Lx_H", 3): rolled(ZERO, ZERO)},
+        "freeze": {("Lx_H", 0): frozen([-9, -8], [3, 4], 0.5, 0.0)},
+        "attention": {("Lx_H", 0): looked([UP, DOWN], [DOWN, UP], UP),
+                      ("L_Hx", 0): looked([UP, DOWN], [DOWN, UP], DOWN)},
+    }  # fmt: skip
+    made_up = study({"Lx_H": [0.5], "L_Hx": [0.5]}, probes=probes)
+    (picture,) = drawn("C2", made_up)
+    assert picture.none == (0, 0.01)
+    z_L, z_H = picture.rows
+    assert [row.points[0].value for row in picture.rows] == pytest.approx([0.15, 0.002])
+    assert [row.points[0].interval for row in picture.rows] == [[0.1, 0.2], [0, 0.004]]
+    assert len(z_L.points) == len(z_H.points) == 2
+    (picture,) = drawn("C3", made_up)
+    paper = made_up.published.freeze["sudoku"]
+    published = paper.freeze_H.z_L - paper.normal.z_L, paper.freeze_L.z_H - paper.normal.z_H
+    assert [row.points for row in picture.rows] == [[Point(-8.5, [-9, -8])], [Point(3.5, [3, 4])]]
+    assert tuple(row.published for row in picture.rows) == published
+    near, broken = drawn("C5", made_up)
+    assert [row.points[0].interval for row in near.rows] == [UP, DOWN]
+    assert [row.points[0].interval for row in broken.rows] == [DOWN, UP]
+    assert [row.published for row in near.rows] == [
+        mean for mean, _ in made_up.published.attention["sudoku"].control.d_nbr
+    ][:2]
+    assert len(drawn("C5", made_up, "maze")) == 1  # violations are said of Sudoku alone
+    (picture,) = drawn("X1", made_up)
+    assert {row.name: row.points[0].interval for row in picture.rows} == {"Lx_H": UP, "L_Hx": DOWN}
+    hollow = study({"Lx_H": [0.5]}, solved=0.05, probes=probes)
+    assert not drawn("C3", hollow)[0].rows[0].points[0].decides
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "solved", "said"),
+    [
+        (["holds"], 0.5, "1 of 1 run as claimed."),
+        (["fails", "fails"], 0.5, "0 of 2 runs as claimed, 2 not."),
+        (["inconclusive", "holds", "fails"], 0.5, "1 of 3 runs as claimed, 1 not, 1 undecided."),
+        (["inconclusive", "fails"], 0.05, "0 of 2 runs as claimed, 2 not learned yet."),
+        ([], 0.5, ""),
+    ],
+)
+def test_runs_are_counted_in_words(verdicts: list[Verdict], solved: float, said: str) -> None:
+    assert tally([OfRun(verdict=verdict, solved=solved) for verdict in verdicts]) == said
 
 
 def test_verdicts_over_runs_and_tasks() -> None:

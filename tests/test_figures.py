@@ -3,17 +3,22 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
 from matplotlib.figure import Figure
 
 from air import probes
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
-from air.reporting import figures, tables
+from air.reporting import figures, shown, strips, tables
 from air.reporting.captions import CAPTIONS
+from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.shown import Shown
 from air.results.attention import AttentionMeasures
 from air.tasks.task import Puzzles
@@ -78,6 +83,79 @@ def test_nothing_is_cut_off(
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_without_results_there_is_a_sentence(draw: Any) -> None:
     assert 'class="missing"' in draw(study(), "maze").html
+
+
+def outline(svg: str) -> list[tuple[str, float]]:
+    """Every path of an SVG, wherever one ends: names of commands and absolute numbers."""
+    found: list[tuple[str, float]] = []
+    for path in re.findall(r' d="([^"]*)"', svg):
+        pen = RecordingPen()
+        parse_path(path, pen)
+        for command, points in pen.value:
+            if command != "endPath":  # where nothing is closed
+                found += [(command, number) for point in points or ((0.0,),) for number in point]
+    return found
+
+
+@pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
+def test_a_compact_svg_draws_the_same(
+    draw: Any, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = draw(study(probes=measured), "sudoku").files["svg"]
+    monkeypatch.setattr(shown, "_compact", lambda svg: svg)
+    large = draw(study(probes=measured), "sudoku").files["svg"]
+    assert len(small) < 0.6 * len(large)
+    before, after = outline(large), outline(small)
+    assert [name for name, _ in after] == [name for name, _ in before]
+    moved = [abs(x - y) for (_, x), (_, y) in zip(before, after, strict=True)]
+    assert max(moved) <= 0.0501  # half of a tenth of a point
+    said, says = (re.findall(r"<text[^>]*>([^<]*)", svg) for svg in (large, small))
+    assert says == said
+    assert says
+    elements = [ElementTree.fromstring(svg).iter() for svg in (large, small)]
+    looks = [{one.get("style") for one in every} for every in elements]
+    rules = set(re.findall(r"\.c\d+{(.*?)}", small)) | looks[1] - {None}
+    assert {look.replace(": ", ":").replace("; ", ";").replace(", ", ",")
+            for look in looks[0] if look} == rules  # fmt: skip
+    page = unquote(shown.data_uri(small)).removeprefix("data:image/svg+xml,")
+    assert ElementTree.canonicalize(page) == ElementTree.canonicalize(small)
+
+
+def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    keep = shown.as_image
+
+    def kept(canvas: Figure, alt: str, kind: str) -> Any:
+        drawn.append(canvas)
+        return keep(canvas, alt, kind)
+
+    monkeypatch.setattr(strips, "as_image", kept)
+    rows = [
+        Row("a", [Point(0.1, [0.05, 0.2]), Point(-0.2, [-0.3, None], decides=False)], 0.15),
+        Row("b", [Point(None), Point(0.3)], published=-9),
+    ]
+    html = strips.strip(Picture("share, %", rows, none=(-0.01, 0.01), times=100), "C9, Sudoku")
+    assert 'class="strip"' in html
+    said = re.findall('alt="(.*?)"', html)
+    assert said == [
+        "C9, Sudoku, share, %: a 10 (5 to 20), -20 (-30), published 15; b unknown, 30, published "
+        "-900; none or little is -1 to 1."
+    ]
+    axis = drawn[0].axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    marks: dict[tuple[Any, Any], list[float]] = {}
+    for line in axis.lines:
+        kind = (line.get_marker(), line.get_markerfacecolor())
+        marks.setdefault(kind, []).extend(np.asarray(line.get_xdata(), dtype=float))
+    assert marks["o", strips.COLOUR] == pytest.approx([10, 30])
+    assert marks["o", "white"] == pytest.approx([-20])  # has not learned
+    assert marks["D", strips.PUBLISHED] == pytest.approx([15])
+    # further out than all that was measured is wide: an arrow, at the edge
+    assert marks["<", strips.PUBLISHED] == pytest.approx([-30 - 60])
+    ends = [np.asarray(one.get_xdata()) for one in axis.lines if one.get_marker() == "None"]
+    assert [one.tolist() for one in ends if one.any()] == [pytest.approx([5, 20])]
+    band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((-1, 1))
 
 
 def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, Any]) -> None:
