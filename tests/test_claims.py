@@ -322,11 +322,11 @@ def test_every_probed_run_is_a_dot() -> None:
     }  # fmt: skip
     made_up = study({"Lx_H": [0.5], "L_Hx": [0.5]}, probes=probes)
     (picture,) = drawn("C2", made_up)
-    assert picture.none == (0, 0.01)
-    z_L, z_H = picture.rows
+    committed = picture.none
+    assert committed == (0.0, 0.01)
     assert [row.points[0].value for row in picture.rows] == pytest.approx([0.15, 0.002])
     assert [row.points[0].interval for row in picture.rows] == [[0.1, 0.2], [0, 0.004]]
-    assert len(z_L.points) == len(z_H.points) == 2
+    assert [len(row.points) for row in picture.rows] == [2, 2]
     (picture,) = drawn("C3", made_up)
     paper = made_up.published.freeze["sudoku"]
     published = paper.freeze_H.z_L - paper.normal.z_L, paper.freeze_L.z_H - paper.normal.z_H
