@@ -151,7 +151,7 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     assert marks["o", "white"] == pytest.approx([-20])  # has not learned
     assert marks["D", strips.PUBLISHED] == pytest.approx([15])
     # further out than all that was measured is wide: an arrow, at the edge
-    assert marks["<", strips.PUBLISHED] == pytest.approx([-30 - 60])
+    assert marks["<", strips.PUBLISHED] == pytest.approx([-30 - 2 * 60])
     ends = [np.asarray(one.get_xdata()) for one in axis.lines if one.get_marker() == "None"]
     assert [one.tolist() for one in ends if one.any()] == [pytest.approx([5, 20])]
     band = axis.patches[0].get_extents().transformed(axis.transData.inverted())

@@ -62,7 +62,8 @@ def _published(axis: Axes, value: float, place: float, picture: Picture) -> None
     for point in (point for row in picture.rows for point in row.points):
         here += [known for known in (point.value, *(point.interval or ())) if known is not None]
     low, high = (picture.times * end(here) for end in (min, max))
-    shown = float(np.clip(value, low - (high - low), high + (high - low)))
+    room = 2 * (high - low)
+    shown = float(np.clip(value, low - room, high + room))
     marker = "D" if shown == value else ">" if shown < value else "<"
     axis.plot(shown, place, marker, color=PUBLISHED, markersize=5)
 

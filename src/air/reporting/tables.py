@@ -43,6 +43,7 @@ def evidence(study: Study) -> Shown:
             study.tasks[task]: [
                 strip(picture, f"{claim.number}, {study.tasks[task]}")
                 for picture in claim.pictures(task, judged.on(task))
+                if judged.on(task).verdict != "not run"
             ]
             for task in claim.tasks
         }

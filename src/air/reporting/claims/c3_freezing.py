@@ -81,7 +81,8 @@ class Freezing(Claim):
     thresholds = ("directions", "failed")
     rule = (
         "Holds in a run if both intervals lie on the side of zero that is said, and at most "
-        f"{failed:.0%} of the puzzles are solved with either state frozen; fails if one does not."
+        f"{100 * failed:.0f} % of the puzzles are solved with either state frozen; "
+        "fails if one does not."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

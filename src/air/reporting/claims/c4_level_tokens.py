@@ -74,9 +74,9 @@ class LevelTokens(Claim):
     restored = 0.5
     thresholds = ("restored",)
     rule = (
-        f"Holds if the prepended token regains more than {restored:.0%} of the gap between L2x_H2x "
-        "and Lx_H and the other two less, intervals included; only if there is a gap, and only if "
-        "all have finished learning."
+        f"Holds if the prepended token regains more than {100 * restored:.0f} % of the gap "
+        "between L2x_H2x and Lx_H and the other two less, intervals included; only if there is a "
+        "gap, and only if all have finished learning."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
