@@ -266,7 +266,7 @@ def attention(task: Task, variant: VariantName, seed: Seed = 0) -> None:
 
 @app.command(epilog="Example: air emergence sudoku Lx_H --seed 0")
 def emergence(task: Task, variant: VariantName, seed: Seed = 0) -> None:
-    """Probe a model at every snapshot of its training: emergence.json."""
+    """Probe a model at every snapshot of its training: emergence.json and emergence.npz."""
     from air.stages.emergence import emergence as stage
 
     stage(task, variant, seed)

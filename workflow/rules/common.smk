@@ -174,7 +174,7 @@ def outputs_of_runs(wildcards):
             (("rollout.json", "rollout.npz"), probes.rollout),
             (("freeze.json",), probes.freeze),
             (("attention.json", "attention.npz"), probes.attention),
-            (("emergence.json",), probes.emergence),
+            (("emergence.json", "emergence.npz"), probes.emergence),
         ):
             files += expand(
                 f"{RUN}/{{name}}",

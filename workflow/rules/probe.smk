@@ -78,7 +78,8 @@ use rule freeze as emergence with:
         snapshots=f"{RUN}/snapshots.safetensors",
         code=code("emergence_sudoku"),
     output:
-        update(f"{RUN}/emergence.json"),
+        measures=update(f"{RUN}/emergence.json"),
+        boards=f"{RUN}/emergence.npz",
     log:
         "logs/emergence/{task}/{variant}/seed{seed}.log",
     benchmark:

@@ -242,15 +242,22 @@ class ContrastTally:
 
     def measures(self) -> dict[str, Cells]:
         """The contrasts of each class of query cell."""
-        return {name: self._of_class(c) for c, name in enumerate(CLASSES)}
+        return {
+            name: self._of(self.sums[:, :, c], self.rows_of[:, c]) for c, name in enumerate(CLASSES)
+        }
 
-    def _of_class(self, c: int) -> Cells:
-        counts, total = self.rows_of[:, c], self.rows_of[:, c].sum()
+    def pooled(self) -> Cells:
+        """The contrasts of all query cells, whatever their class."""
+        return self._of(self.sums.sum(axis=2), self.rows_of.sum(axis=1))
+
+    def _of(self, sums: np.ndarray, counts: np.ndarray) -> Cells:
+        """Contrasts from ``sums`` ([5, N, layers, contrasts]) over ``counts`` ([N]) query cells."""
+        total = counts.sum()
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean, square, positive, part_L, part_H = self.sums[:, :, c].sum(axis=1) / total
+            mean, square, positive, part_L, part_H = sums.sum(axis=1) / total
             deviation = np.sqrt(np.maximum(square - mean**2, 0) * total / (total - 1))
             half_width = 1.96 * deviation / np.sqrt(total)
-        per_puzzle = self.sums[0, :, c]
+        per_puzzle = sums[0]
         ends = bootstrap(per_puzzle, np.broadcast_to(counts[:, None, None], per_puzzle.shape))
         over_layers = per_puzzle.mean(axis=1)
         all_ends = bootstrap(over_layers, np.broadcast_to(counts[:, None], over_layers.shape))

@@ -58,6 +58,7 @@ class Probes(Form):
     rollout: Runs
     freeze: Runs
     attention: Runs
+    emergence: Runs = Runs(variants=[], seeds=[])  # older studies have none
 
     def of(self, name: str) -> Runs:
         """The runs that a probe, also one that was added, has looked into."""

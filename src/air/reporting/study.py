@@ -26,6 +26,7 @@ from air.files import (
 )
 from air.reporting.forms import Checked, Look, Paper, Params, Runs, VariantSays, misfit
 from air.results.attention import AttentionMeasures, Maps, NoAttention
+from air.results.emergence import EmergenceMeasures, Strip
 from air.results.evaluation import Evaluation
 from air.results.form import Arrays, Form
 from air.results.freeze import FreezeMeasures
@@ -180,6 +181,16 @@ class Study:
             ],
         )
 
+    def emergences(self, task: str) -> dict[Run, EmergenceMeasures]:
+        """emergence.json of every run whose snapshots were probed, all at the same steps."""
+        found = self.probe(task, "emergence", EmergenceMeasures)
+        for run, measures in found.items():
+            first = next(iter(found))
+            if measures.steps != found[first].steps:
+                path, other = (paths.run(task, *of) / "emergence.json" for of in (run, first))
+                raise UserError(f"{path}: its steps are not those of {other}; {AGAIN}")
+        return found
+
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
         return self._once((task, "training"), lambda: self._curves(task))
@@ -202,6 +213,15 @@ class Study:
             return None
         steps = measures.segments * measures.updates_per_segment
         return _arrays(path, Boards, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
+
+    def strip(self, task: str, run: Run) -> Strip | None:
+        """emergence.npz of a run."""
+        path = paths.run(task, *run) / "emergence.npz"
+        measures, look = self.emergences(task).get(run), self.look(task)
+        if not there(path) or measures is None or look is None:
+            return None
+        names = ("inputs", "labels", "z_L", "z_H")
+        return _arrays(path, Strip, names, look, T=len(measures.snapshots))
 
     def maps(self, task: str, run: Run) -> Maps | None:
         """attention.npz of a run."""

@@ -8,18 +8,19 @@ from air.model.network import AIR
 from air.probes.config import EmergenceConfig
 from air.probes.emergence import emergence as probe
 from air.stages.inputs import subject
-from air.writing import write_json
+from air.writing import write_arrays, write_json
 
 FILE = "snapshots.safetensors"
+OUTPUTS = ("emergence.json", "emergence.npz")
 
 
 def emergence(task: str, variant: str, seed: int) -> None:
-    """Write emergence.json.
+    """Write emergence.json and emergence.npz.
 
     Raises:
         UserError: the run kept no snapshots, or what :func:`~air.stages.inputs.subject` finds.
     """
-    with subject(task, variant, seed, "emergence.json", file=FILE, load=_last) as of:
+    with subject(task, variant, seed, *OUTPUTS, file=FILE, load=_last) as of:
         config: EmergenceConfig = of.section.probes.emergence
         path = of.folder / FILE
         # one at a time: a model may be large
@@ -27,8 +28,9 @@ def emergence(task: str, variant: str, seed: int) -> None:
         label = f"emergence {task} {variant} seed {seed}"
         chosen = of.puzzles.first(config.puzzles)
         found = probe(snapshots, chosen, config.segments, config.memory_gib, of.device, label)
+    write_arrays(of.folder / "emergence.npz", found.boards.content())
     # without indentation, which is half of so deep a file
-    write_json(of.folder / "emergence.json", found, indent=0)
+    write_json(of.folder / "emergence.json", found.measures.content(), indent=0)
 
 
 def _last(path: Path) -> AIR:
