@@ -1,5 +1,6 @@
 """Verdicts follow their rules, on results made up by hand."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,18 @@ from air.reporting.claims.claim import OfRun, Verdict, over_runs, over_tasks, ta
 from air.reporting.claims.picture import Picture, Point
 from air.reporting.study import Run, Study
 from air.results.attention import AttentionMeasures, Cells, Contrast, Overall
+from air.results.emergence import (
+    CellsAt,
+    ContrastAt,
+    Contrasts,
+    EmergenceMeasures,
+    Snapshot,
+    StateAt,
+)
 from air.results.form import Curve, Form
 from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
 from air.results.rollout import RolloutMeasures, State
-from tests.made_up import study
+from tests.made_up import MadeUp, study
 
 HIGH, LOW = [0.60, 0.62, 0.61], [0.50, 0.51, 0.52]
 UP, DOWN, ZERO = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.1]
@@ -359,6 +368,135 @@ def test_runs_are_counted_in_words(verdicts: list[Verdict], solved: float, said:
     assert tally([OfRun(verdict=verdict, solved=solved) for verdict in verdicts]) == said
 
 
+STEPS = (0, 10, 30, 100, 300)
+IN, OUT, EDGE = (-0.004, 0.004), (0.02, 0.04), (0.005, 0.03)  # of Sudoku's band, 0.01
+BACK = (-0.04, -0.02)
+LITTLE, MUCH, MAYBE = (0.0, 0.05), (0.6, 0.8), (0.05, 0.2)
+LEARNING = [LITTLE, LITTLE, LITTLE, MUCH, MUCH]
+
+
+def emerged(contrasts: Sequence[Any], accuracies: Sequence[Any]) -> EmergenceMeasures:
+    """A training with these intervals of the pooled contrast, and of accuracy, at its snapshots."""
+
+    def about(ends: Sequence[float | None]) -> Overall:
+        known = [end for end in ends if end is not None]
+        return Overall(mean=sum(known) / 2 if known else None, interval=list(ends))
+
+    def cells(ends: Sequence[float | None]) -> CellsAt:
+        near = ContrastAt(all_layers=about(ends), mean=[0.0], interval=[[0.0, 0.0]])
+        return CellsAt(queries=9, d_nbr=near)
+
+    nothing = about((0.0, 0.0))
+    state = StateAt(undecided=nothing, margin=nothing, distance=nothing)
+    effects = frozen([0, 0], [0, 0], 0.5, 0.0).effects
+    return EmergenceMeasures(
+        puzzles=1,
+        segments=[0],
+        snapshots=[
+            Snapshot(
+                step=step,
+                exact_accuracy=about(solved),
+                cell_accuracy=nothing,
+                agreement=nothing,
+                margin_lead=nothing,
+                z_L=state,
+                z_H=state,
+                # of these two classes the claim is to make nothing
+                contrast=Contrasts(control=cells(IN), adjacent=cells(IN), pooled=cells(ends)),
+                effects=effects,
+            )
+            for step, ends, solved in zip(STEPS, contrasts, accuracies, strict=True)
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "accuracies", "verdict", "split", "some"),
+    [
+        ([IN, IN, OUT, OUT, OUT], LEARNING, "holds", (30, 30), (100, 100)),
+        ([IN, IN, BACK, BACK, BACK], LEARNING, "holds", (30, 30), (100, 100)),
+        ([IN, OUT, OUT, OUT, OUT], LEARNING, "holds", (10, 10), (100, 100)),
+        # accuracy first
+        ([IN, IN, IN, IN, OUT], LEARNING, "fails", (300, 300), (100, 100)),
+        # never
+        ([IN, IN, IN, IN, IN], LEARNING, "fails", (None, None), (100, 100)),
+        # not for good: back within the band, or beyond its other side
+        ([IN, OUT, OUT, IN, OUT], LEARNING, "fails", (300, 300), (100, 100)),
+        ([IN, OUT, OUT, OUT, BACK], LEARNING, "fails", (300, 300), (100, 100)),
+        ([IN, OUT, OUT, OUT, IN], LEARNING, "fails", (None, None), (100, 100)),
+        # one snapshot shows both for the first time, also the first after step 0
+        ([IN, IN, IN, OUT, OUT], LEARNING, "inconclusive", (100, 100), (100, 100)),
+        ([IN, *[OUT] * 4], [LITTLE, *[MUCH] * 4], "inconclusive", (10, 10), (10, 10)),
+        # the intervals leave it open
+        ([IN, IN, EDGE, OUT, OUT], LEARNING, "inconclusive", (30, 100), (100, 100)),
+        ([IN, IN, EDGE, EDGE, OUT], LEARNING, "inconclusive", (30, 300), (100, 100)),
+        ([IN, IN, OUT, OUT, EDGE], LEARNING, "inconclusive", (30, None), (100, 100)),
+        ([IN, IN, OUT, OUT, OUT], [LITTLE, LITTLE, MAYBE, MUCH, MUCH], "inconclusive",
+         (30, 30), (30, 100)),
+        ([IN, OUT, OUT, OUT, OUT], [LITTLE, LITTLE, MAYBE, MUCH, MUCH], "holds",
+         (10, 10), (30, 100)),
+        # some solved after the split, half of the last share before it
+        ([IN, IN, IN, OUT, OUT], [LITTLE, *[(0.065, 0.08)] * 3, (0.11, 0.13)],
+         "fails", (100, 100), (300, 300)),
+        # before training
+        ([OUT] * 5, LEARNING, "inconclusive", (0, 0), (100, 100)),
+        ([EDGE, OUT, OUT, OUT, OUT], LEARNING, "holds", (0, 10), (100, 100)),
+        # no puzzle to measure the contrast on
+        ([IN, IN, OUT, OUT, (None, None)], LEARNING, "inconclusive", (30, None), (100, 100)),
+    ],
+)  # fmt: skip
+def test_the_split_comes_first(
+    contrasts: Any, accuracies: Any, verdict: str, split: Any, some: Any
+) -> None:
+    probed = study(
+        {"Lx_H": [0.7]}, probes={"emergence": {("Lx_H", 0): emerged(contrasts, accuracies)}}
+    )
+    found = CLAIMS["X3"].judge(probed, "sudoku")
+    assert found.verdict == verdict
+    order = found.content()["runs"]["Lx_H seed0"]
+    assert tuple(order["split"].values()) == split
+    assert tuple(order["solved_some"].values()) == some
+    assert ("never" in found.evidence()) == (split[0] is None)
+
+
+FIRST, LAST = (emerged([IN, IN, *near], LEARNING) for near in ([OUT] * 3, [IN, IN, OUT]))
+
+
+def test_the_split_is_looked_for_where_it_is_expected() -> None:
+    def judged(solved: float = 0.7, **runs: EmergenceMeasures) -> Any:
+        probes = {"emergence": {(name, 0): measures for name, measures in runs.items()}}
+        variants = {name: [solved] for name in runs}
+        made_up = study(variants, solved=solved, probes=probes)
+        return CLAIMS["X3"].judge(made_up, "sudoku").content()
+
+    never = emerged([IN] * 5, LEARNING)
+    found = judged(Lx_H=FIRST, L_Hx=FIRST, Lx_Hx=never, hrm=never)
+    assert found["verdict"] == "holds"
+    assert list(found["runs"]) == ["Lx_H seed0", "L_Hx seed0"]
+    assert judged(Lx_H=FIRST, L_Hx=LAST)["verdict"] == "inconclusive"
+    assert judged(Lx_Hx=never) == {"verdict": "not run"}
+    for solved in (0.05, float("nan")):
+        found = judged(solved, Lx_H=FIRST, L_Hx=LAST)
+        assert found["verdict"] == "inconclusive"
+        assert {run["verdict"] for run in found["runs"].values()} == {"inconclusive"}
+
+
+def test_an_unlearned_run_says_nothing_of_the_order() -> None:
+    """Nor does it keep the others from deciding."""
+
+    class Mixed(MadeUp):
+        def solved(self, task: str, run: Run) -> float:
+            return 0.7 if run[0] == "Lx_H" else 0.05
+
+    measures = {("Lx_H", 0): FIRST, ("L_Hx", 0): LAST}
+    plain = study({"Lx_H": [0.7], "L_Hx": [0.05]}, probes={"emergence": measures})
+    mixed = Mixed(plain.checked, plain.published, probes=plain.probes)
+    found = CLAIMS["X3"].judge(mixed, "sudoku")
+    assert found.verdict == "holds"
+    assert "L_Hx seed 0" in found.evidence()
+    assert "(has not learned)" in found.evidence()
+
+
 def test_verdicts_over_runs_and_tasks() -> None:
     assert over_runs([]) == "not run"
     assert over_runs(["holds", "holds"]) == "holds"
@@ -371,5 +509,5 @@ def test_verdicts_over_runs_and_tasks() -> None:
 
 def test_every_claim_is_judged() -> None:
     verdicts = claims.judge(study())
-    assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2"]
+    assert list(verdicts) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2", "X3"]
     assert {claim.verdict for claim in verdicts.values()} == {"not run"}

@@ -87,7 +87,7 @@ def test_the_study_is_whole(finished: Path) -> None:
     assert 0.5 < evaluation["cell_accuracy"] <= 1
     claims = json.loads((finished / "reports/claims.json").read_text())
     verdicts = {claim["verdict"] for claim in claims.values()}
-    assert list(claims) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2"]
+    assert list(claims) == ["C1", "C2", "C3", "C4", "C5", "C6", "X1", "X2", "X3"]
     assert verdicts <= {"holds", "fails", "inconclusive", "not run"}
     for page in (finished / "reports/html").glob("*.html"):
         html = page.read_text(encoding="utf-8")

@@ -1,0 +1,157 @@
+"""X3: the split in attention comes before the solving."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from air.reporting.claims.claim import (
+    LEARNED,
+    Claim,
+    Finding,
+    OfRun,
+    Verdict,
+    over_runs,
+    over_tasks,
+    share,
+)
+from air.reporting.claims.x1_input_sided import InputSided
+from air.reporting.study import Study
+from air.results.attention import Overall
+from air.results.emergence import EmergenceMeasures
+from air.results.form import Form, Index
+
+
+class When(Form):
+    """When something came, by intervals over puzzles, in steps of snapshots; None: never.
+
+    ``possible`` is the first snapshot that does not rule it out, ``certain`` the first that shows
+    it: it came after the snapshot before ``possible``, and by ``certain``.
+    """
+
+    possible: Index | None
+    certain: Index | None
+
+    def __str__(self) -> str:
+        if self.possible is None:
+            return "never"
+        if self.certain is None:
+            return f"perhaps from step {self.possible:,} on"
+        if self.certain == 0:
+            return "before training"
+        perhaps = f" (perhaps {self.possible:,})" if self.possible < self.certain else ""
+        return f"by step {self.certain:,}{perhaps}"
+
+
+def split_of(measures: EmergenceMeasures, band: float) -> When:
+    """When the contrast of attention nearby left ``band`` around zero for good, to one side.
+
+    It is over all layers and all query cells (``pooled``). The side is that of the last snapshot.
+    """
+    found = [snapshot.contrast.pooled.nearest[1].all_layers for snapshot in measures.snapshots]
+    side = -1 if (found[-1].mean or 0) < 0 else 1
+    low, high = np.sort(side * _ends(found), axis=1).T
+    # from a snapshot on: nothing after it says otherwise
+    always = np.logical_and.accumulate((low > band)[::-1])[::-1]
+    maybe = np.logical_and.accumulate((high > band)[::-1])[::-1]
+    return When(possible=_first(measures, maybe), certain=_first(measures, always))
+
+
+def reached(measures: EmergenceMeasures, least: float) -> When:
+    """When exact accuracy first was above ``least``."""
+    low, high = _ends([snapshot.exact_accuracy for snapshot in measures.snapshots]).T
+    return When(possible=_first(measures, high > least), certain=_first(measures, low > least))
+
+
+def _ends(found: Iterable[Overall]) -> np.ndarray:
+    """Intervals ``[snapshots, 2]``; one that is not known rules nothing out."""
+    ends = np.array([one.interval for one in found], dtype=float)
+    return np.where(np.isnan(ends), [-np.inf, np.inf], ends)
+
+
+def _first(measures: EmergenceMeasures, shown: np.ndarray) -> int | None:
+    return measures.steps[int(shown.argmax())] if shown.any() else None
+
+
+class Order(OfRun):
+    """When the split came in one run, and when two shares of puzzles were solved."""
+
+    split: When
+    solved_some: When
+    solved_half: When
+
+
+class Found(Finding):
+    """Every run that was looked at, under ``<variant> seed<number>``."""
+
+    runs: dict[str, Order] | None = None
+
+    def figures(self) -> str:
+        return " ".join(
+            f"{run.replace('seed', 'seed ')}: attention split {entry.split}, "
+            f"{SplitFirst.some:.0%} solved {entry.solved_some}, "
+            f"half of the final share {entry.solved_half}"
+            + ("." if (entry.solved or 0) > LEARNED else " (has not learned).")
+            for run, entry in (self.runs or {}).items()
+        )
+
+
+class SplitFirst(Claim):
+    number = "X3"
+    own = True
+    title = "The split in attention comes before the solving"
+    statement = (
+        "In the training of a model into which the input enters asymmetrically, L- and H-updates "
+        "come to look in different places before the model solves puzzles."
+    )
+    tasks = ("sudoku", "maze")
+    finding = Found
+    #: a contrast within it is no split: X1's threshold of the same contrast
+    band = InputSided.none
+    #: the share of puzzles that counts as solving some
+    some = LEARNED
+    #: the part of the last snapshot's accuracy that counts as half-way
+    half = 0.5
+    thresholds = ("band", "some", "half")
+
+    def judge(self, study: Study, task: str) -> Found:
+        """In each run, both shares are reached after the split."""
+        plain = study.members(task, "injection")
+        entries: dict[str, Order] = {}
+        for (variant, seed), measures in study.emergences(task).items():
+            says = study.variants[variant]
+            if variant not in plain or says.n_L == says.n_H:
+                continue
+            solved = study.solved(task, (variant, seed))
+            found = self.order(measures, self.band[task])
+            changed: dict[str, object] = {"solved": share(solved)}
+            if not solved > LEARNED:
+                changed["verdict"] = "inconclusive"
+            entries[f"{variant} seed{seed}"] = found.model_copy(update=changed)
+        if not entries:
+            return Found(verdict="not run")
+        learned = [entry.verdict for entry in entries.values() if (entry.solved or 0) > LEARNED]
+        return Found(verdict=over_runs(learned) if learned else "inconclusive", runs=entries)
+
+    def order(self, measures: EmergenceMeasures, band: float) -> Order:
+        """What came when in one run, and in which order."""
+        split = split_of(measures, band)
+        final = measures.snapshots[-1].exact_accuracy.mean or 0
+        some, half = reached(measures, self.some), reached(measures, self.half * final)
+        return Order(
+            verdict=over_tasks([_before(split, some), _before(split, half)]),
+            split=split,
+            solved_some=some,
+            solved_half=half,
+        )
+
+
+def _before(split: When, solved: When) -> Verdict:
+    """Whether the split came first; snapshots that show both for the first time do not tell."""
+    if split.possible is None:
+        return "fails"
+    if solved.certain is not None and split.possible > solved.certain:
+        return "fails"
+    if split.certain is None or solved.possible is None:
+        return "inconclusive"
+    trained = split.certain > 0  # else training did not bring it
+    return "holds" if trained and split.certain < solved.possible else "inconclusive"
