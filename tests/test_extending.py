@@ -74,7 +74,7 @@ def test_the_examples_work(tmp_path: Path) -> None:
     assert read(f"{flood}/evaluation.json")["cell_accuracy"] > 0.6  # it learns: walls are 0.4
     for run in (sudoku, maze, flood):
         assert 1 <= read(f"{run}/settling.json")["segments"] <= 8
-    claim = json.loads((folder / "reports/claims.json").read_text(encoding="utf-8"))["X3"]
+    claim = json.loads((folder / "reports/claims.json").read_text(encoding="utf-8"))["X4"]
     assert set(claim) == {"title", "verdict", "sudoku", "maze", "flood"}
     index, data, attention = (
         (folder / f"reports/html/{page}.html").read_text(encoding="utf-8") for page in pages
