@@ -19,6 +19,7 @@ from air.model.network import AIR
 from air.model.variants import Variant
 from air.params import Params, load_params
 from air.probes.decoding import CPU
+from air.probes.emergence import emergence
 from air.sources.datasets import make
 from air.tasks.registry import TASKS
 from air.writing import write_arrays, write_json, write_text
@@ -58,6 +59,8 @@ def make_up(folder: Path, params: Params) -> None:
         rolled = probes.rollout(model, test)
         frozen = probes.freeze(model, test)
         looked = probes.attention(model, test, section.probes.attention.segments)
+        steps = [(step, model) for step in (0, 10, section.train.steps or 100)]
+        emerged = emergence(steps, test, section.probes.emergence.segments)
         rows = ["step,lr,loss,lm_loss,exact_accuracy,cell_accuracy,mean_segments"]
         rows += [f"{step},1e-4,{9 / step},{2 / step},,0.5,8" for step in range(100, 26_100, 100)]
         for variant in section.variants:
@@ -74,6 +77,7 @@ def make_up(folder: Path, params: Params) -> None:
             ("rollout", rolled.measures, "rollout.npz", rolled.boards.content()),
             ("freeze", frozen, "", {}),
             ("attention", looked.measures, "attention.npz", looked.maps.content()),
+            ("emergence", emerged.measures, "emergence.npz", emerged.boards.content()),
         ):
             chosen = getattr(section.probes, probe)
             for variant in chosen.variants:
@@ -126,7 +130,11 @@ def make_small(folder: Path) -> None:
         torch.save({"lm_head.weight": torch.zeros(1)}, "imported/step_1")
         # pages of one thing, since others draw for seconds before they come to it
         text = Path("reports/rollouts.ipynb").read_text(encoding="utf-8")
-        for name, draw in (("boards", "rollout_boards"), ("maps", "attention_map")):
+        for name, draw in (
+            ("boards", "rollout_boards"),
+            ("maps", "attention_map"),
+            ("strips", "emergence_strip"),
+        ):
             notebook = json.loads(text)
             cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"][:2]
             cells[0]["source"] = "from air.reporting import boards, study"

@@ -16,6 +16,7 @@ from air import probes
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
+from air.probes.emergence import emergence
 from air.reporting import figures, shown, strips, tables
 from air.reporting.captions import CAPTIONS
 from air.reporting.claims.picture import Picture, Point, Row
@@ -29,7 +30,8 @@ from tests.made_up import study
 def measured(small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]) -> dict[str, Any]:
     """Every probe on models of different liveliness, so that curves differ in height."""
     puzzles = sudokus[1].first(6)
-    found: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}}
+    found: dict[str, Any] = {"rollout": {}, "freeze": {}, "attention": {}, "emergence": {}}
+    untrained = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=3)
     for seed, liveliness in enumerate((1, 2, 4)):
         model = AIR(small_model, Variant.parse("Lx_H"), 6, 16, seed=seed)
         for parameter in model.stacks.parameters():
@@ -38,6 +40,7 @@ def measured(small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]) -> dict
         found["rollout"][run] = probes.rollout(model, puzzles).measures
         found["freeze"][run] = probes.freeze(model, puzzles)
         found["attention"][run] = probes.attention(model, puzzles, [0, 2]).measures
+        found["emergence"][run] = emergence([(0, untrained), (7, model)], puzzles, [0]).measures
     return found
 
 
@@ -47,6 +50,7 @@ FIGURES = (
     figures.freeze,
     figures.freeze_transitions,
     figures.attention,
+    figures.emergence,
 )
 
 

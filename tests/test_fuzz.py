@@ -131,7 +131,8 @@ LOADERS: dict[str, tuple[Path, Callable[[], object], int]] = {
     "claims.json": (Path("reports/claims.json"), read, 40),
     "paper.yaml": (Path("reports/paper.yaml"), Study.load, 30),
     **{name: (RUN / name, of_study(judge), 30)
-       for name in ("evaluation.json", "rollout.json", "freeze.json", "attention.json")},
+       for name in ("evaluation.json", "rollout.json", "freeze.json", "attention.json",
+                    "emergence.json")},
     "rollout.npz": (RUN / "rollout.npz", lambda: read_arrays(RUN / "rollout.npz"), 150),
     "training.csv": (RUN / "training.csv", of_study(lambda study: study.curves("sudoku")), 40),
     "statistics.json": (Path("data/sudoku/statistics.json"),

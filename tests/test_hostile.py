@@ -96,7 +96,7 @@ def put(keys: str, value: Any) -> Damage:
         *outer, last = keys.split(".")
         section = content
         for key in outer:
-            section = section[key]
+            section = section[int(key) if isinstance(section, list) else key]
         section[last] = value
         path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -182,8 +182,10 @@ READ: list[tuple[str, str, dict[Any, str]]] = [
     (f"{RUN}/rollout.json", "claims", JSON),
     (f"{RUN}/freeze.json", "claims", JSON),
     (f"{RUN}/attention.json", "claims", JSON),
+    (f"{RUN}/emergence.json", "claims", JSON),
     (f"{RUN}/rollout.npz", "report boards", NPZ),
     (f"{RUN}/attention.npz", "report maps", NPZ),
+    (f"{RUN}/emergence.npz", "report strips", NPZ),
     (f"{RUN}/training.csv", "report training", CSV),
     ("data/sudoku/statistics.json", "report data", JSON),
     ("reports/claims.json", "report index", JSON),
@@ -288,7 +290,13 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "control.d_nbr: input should be a valid dictionary"),
     (f"{RUN}/attention.json", put("adjacent.d_other", {}), "report attention",
      "adjacent.d_other.all_layers: this key is missing"),
+    (f"{RUN}/emergence.json", put("snapshots.0.step", 10), "claims",
+     "snapshots: step 10 stands after step 10"),
+    (f"{RUN}/emergence.json", put("snapshots.0.contrast.pooled", {"queries": 9}), "claims",
+     "snapshots.0.contrast.pooled: has no contrast of a neighbourhood"),
     # arrays
+    (f"{RUN}/emergence.npz", arrays(z_H=np.zeros((1, 2, 16), np.uint8)), "report strips",
+     "z_H has shape (1, 2, 16), not (1, 3, 16)"),
     (f"{RUN}/rollout.npz", arrays(z_L=np.zeros(3, np.uint8)), "report boards",
      "z_L has shape (3,), not (4, 48, 16)"),
     (f"{RUN}/rollout.npz", arrays(z_L=np.full((4, 48, 16), 99, np.uint8)), "report boards",

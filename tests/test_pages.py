@@ -37,7 +37,7 @@ def configure(folder: Path, scale: str) -> None:
         elif task == "maze":
             for runs in (section, *section["probes"].values()):
                 runs |= {"variants": [], "seeds": []}
-        section["explore"] |= {"variants": [], "seeds": []}  # of models that are made up
+        section["explore"] = {"variants": [], "seeds": []}  # of models that are made up
     yaml.dump(content, folder / "params.yaml")
 
 
@@ -128,6 +128,11 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     assert "No Maze puzzles have been made yet" in (pages / "data.html").read_text()
     assert "No variant of this experiment" in (pages / "accuracy.html").read_text()
     assert (pages / "index.html").read_text().count("left out") >= 1
+    for scale, probed in (("paper", 0), ("least", 1)):  # the tasks whose snapshots were probed
+        emergence = (studies[scale] / "emergence.html").read_text(encoding="utf-8")
+        assert emergence.count('class="missing"') == 2 - probed
+        assert "No snapshots of a Maze training have been probed." in emergence
+        assert ("emergence-sudoku" in emergence, "strip-sudoku-Lx_H" in emergence) == (probed,) * 2
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -12,7 +12,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from air.reporting.forms import Look
-from air.reporting.sections import wording
+from air.reporting.sections import heading, wording
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
 from air.results.attention import Maps
@@ -119,7 +119,8 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
         first = list(range(updates))[: columns // 2 + 1]
         rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
         with style():
-            canvas = _row_of_boards(pen, boards, puzzle, sorted({*first, *rest.tolist()}))
+            places = {place: place + 1 for place in sorted({*first, *rest.tolist()})}
+            canvas = _row_of_boards(pen, boards, puzzle, places)
             shown.append(
                 as_figure(
                     canvas,
@@ -132,12 +133,36 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
     return shown or [missing(f"No {study.tasks[task]} boards have been kept yet.")]
 
 
-def _row_of_boards(pen: Pen, boards: Boards, puzzle: int, substeps: list[int]) -> Canvas:
-    """The puzzle and its answer, then z_L above z_H after each of some sub-steps."""
+def emergence_strip(study: Study, task: str) -> list[Shown]:
+    """Last boards of z_L and z_H of one puzzle over snapshots, for one run of each variant."""
+    pen, shown = Pen.of(study, task), []
+    for run, measures in _one_per_variant(study.emergences(task)).items():
+        strip, steps = study.strip(task, run), measures.steps
+        if strip is None or pen is None:
+            continue
+        most = 8 if pen.look.columns <= 6 else 6  # large boards would become unreadable
+        chosen = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
+        wrong = (strip.z_H[0] != strip.labels[0]).sum(axis=1)[chosen]
+        *before, last = map(str, wrong.tolist())
+        with style():
+            shown.append(
+                as_figure(
+                    _row_of_boards(pen, strip, 0, {place: steps[place] for place in chosen}),
+                    f"strip-{task}-{run[0]}",
+                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: z_H differs from the answer in "
+                    f"{', '.join(before)} and, in the end, {last} cells",
+                    "Boards decoded from z_L and z_H of one puzzle at several snapshots.",
+                )
+            )
+    return [heading("One puzzle"), *shown] if shown else []
+
+
+def _row_of_boards(pen: Pen, boards: Boards, puzzle: int, places: dict[int, int]) -> Canvas:
+    """The puzzle and its answer, then z_L above z_H at each of some places, under its number."""
     inputs, labels = boards.inputs[puzzle], boards.labels[puzzle]
-    inches = WIDTH / (len(substeps) + 1)
+    inches = WIDTH / (len(places) + 1)
     canvas, axes = plt.subplots(
-        2, len(substeps) + 1, figsize=(WIDTH, 2.9), gridspec_kw={"wspace": 0.05}
+        2, len(places) + 1, figsize=(WIDTH, 2 * inches + 0.85), gridspec_kw={"wspace": 0.05}
     )
     pen.board(axes[0, 0], inputs, inputs, labels, inches)
     axes[0, 0].set_title("puzzle", **SMALL)
@@ -145,10 +170,10 @@ def _row_of_boards(pen: Pen, boards: Boards, puzzle: int, substeps: list[int]) -
     axes[1, 0].set_title("answer", **SMALL)
     for row, level in zip(axes, "LH", strict=True):
         shows, violations = boards.of(level)
-        for axis, substep in zip(row[1:], substeps, strict=True):
-            board, broken = shows[puzzle][substep], violations[puzzle][substep]
+        for axis, (place, number) in zip(row[1:], places.items(), strict=True):
+            board, broken = shows[puzzle][place], violations[puzzle][place]
             pen.board(axis, board, inputs, labels, inches, broken)
-            axis.set_title(f"z_{level}, {substep + 1}", **SMALL)
+            axis.set_title(f"z_{level}, {number:,}", **SMALL)
     return canvas
 
 

@@ -32,6 +32,15 @@ CAPTIONS = {
     "above zero the L-update is the more local. Bars are means over query cells, whiskers 95 % "
     "bootstrap intervals over whole puzzles; with several runs, bars are means over runs and "
     "dots the runs.",
+    "emergence": "At each snapshot of a training: test puzzles solved (dashed: 10 %); attention of "
+    "L-updates nearby minus that of H-updates, on all query cells (grey: counts as no split); how "
+    "far the best token leads the second on query cells; content changes over a rollout while the "
+    "other state is frozen, minus those while nothing is. The axis of steps is logarithmic after "
+    "the first snapshot beyond step 0. One run of a variant: mean over puzzles, band of its 95 % "
+    "interval. Several: thin lines are runs, thick ones means.",
+    "strip": "The boards that z_L (above) and z_H (below) show at the end of a rollout after the "
+    "optimiser step named. Bold: given. Grey: undecided. Red: differs from the answer. Red frame: "
+    "breaks a rule.",
     "map": "Where one cell (black frame) looks in the first L-update and the first H-update of a "
     "segment, layer by layer, mean over heads; darker is more. Blue outline: its neighbourhood. "
     "Red frames: cells that break a rule on the board that z_H shows then, drawn on the left.",

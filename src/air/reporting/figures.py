@@ -5,7 +5,7 @@ which there are no results says so in a sentence; it is never an empty plot.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import matplotlib.pyplot as plt
@@ -17,12 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from air.reporting.claims.x3_split_first import SplitFirst, When, reached, split_of
 from air.reporting.sections import measure
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
-from air.results.attention import AttentionMeasures
-from air.results.form import Curve
-from air.results.freeze import FreezeMeasures
+from air.results.attention import AttentionMeasures, Overall
+from air.results.emergence import EmergenceMeasures, Snapshot
+from air.results.form import Curve, Maybe
+from air.results.freeze import Effect, FreezeMeasures
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -495,6 +497,110 @@ def _contrast_bars(axis: Axes, runs: list[AttentionMeasures], contrast: str) -> 
     axis.grid(axis="x", visible=False)
 
 
+def emergence(study: Study, task: str) -> Shown:
+    """What the probes measure at every snapshot of a training, one line per variant."""
+    probed = _by_variant(study.emergences(task))
+    if not probed:
+        return missing(f"No snapshots of a {study.tasks[task]} training have been probed.")
+    first = next(iter(probed.values()))[0]
+    near, _ = first.snapshots[0].contrast.pooled.nearest
+    band = SplitFirst.band.get(task)
+    attention = measure(task, near)
+    cells = "less normal, cells"
+    # title, unit, and what of a snapshot: a mean and its interval
+    panels: list[tuple[str, str, Callable[[Snapshot], tuple[Maybe, Sequence[Maybe]]]]] = [
+        ("Puzzles solved", "", lambda at: _estimate(at.exact_accuracy)),
+        (
+            f"Attention {attention.title}",
+            f"L less H, {attention.unit}",
+            lambda at: _estimate(at.contrast.pooled.nearest[1].all_layers),
+        ),
+        ("How sure z_L is", "margin", lambda at: _estimate(at.z_L.margin)),
+        ("How sure z_H is", "margin", lambda at: _estimate(at.z_H.margin)),
+        ("Changes of z_L, z_H frozen", cells, lambda at: _effect(at.effects.freeze_H)),
+        ("Changes of z_H, z_L frozen", cells, lambda at: _effect(at.effects.freeze_L)),
+    ]
+    with style():
+        canvas, axes = plt.subplots(3, 2, figsize=(WIDTH, 6.4), sharex=True)
+        for axis, (title, unit, measured) in zip(axes.flat, panels, strict=True):
+            for colour, (variant, runs) in _coloured(probed.items()):
+                found = [[measured(at) for at in run.snapshots] for run in runs]
+                means = np.array([[mean for mean, _ in run] for run in found], dtype=float)
+                if len(runs) == 1:
+                    low, high = np.array([ends for _, ends in found[0]], dtype=float).T
+                    axis.fill_between(first.steps, low, high, color=colour, alpha=0.15, linewidth=0)
+                _lines(axis, np.array(first.steps), means, color=colour, label=variant, marker=".")
+            axis.set_title(title)
+            axis.set_ylabel(unit, fontsize=8)
+        _steps(axes, first.steps)
+        solved, split = axes[0]
+        solved.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        solved.axhline(SplitFirst.some, color="#333333", linewidth=0.8, linestyle="--")
+        if band is not None:
+            split.axhspan(-band, band, color="#dddddd", zorder=0)
+        most = max(axis.get_ylim()[1] for axis in axes[1])
+        for axis in axes[1]:
+            axis.set_ylim(0, most)
+        for axis in (split, *axes[2]):
+            axis.axhline(0, color="#333333", linewidth=0.8)
+        handles, names = solved.get_legend_handles_labels()
+        canvas.legend(handles, names, loc="outside lower center", ncols=8)
+        return as_figure(
+            canvas,
+            f"emergence-{task}",
+            f"{study.tasks[task]}: {_emerged(probed, band)}",
+            "Six line plots against optimiser steps: accuracy, attention, margins, freeze effects.",
+        )
+
+
+def _estimate(found: Overall) -> tuple[Maybe, Sequence[Maybe]]:
+    return found.mean, found.interval
+
+
+def _effect(found: Effect) -> tuple[Maybe, Sequence[Maybe]]:
+    return found.content_changes, found.interval
+
+
+def _steps(axes: np.ndarray, steps: list[int]) -> None:
+    """A logarithmic axis of optimiser steps, ticks at snapshots; step 0 has a place before it."""
+    every = math.ceil(len(steps) / 8)
+    ticks = sorted({steps[0], *steps[::-every]})
+    start = next((step for step in steps if step), 1)
+    for axis in axes[-1]:
+        axis.set_xscale("symlog", linthresh=start, linscale=0.6)
+        axis.set_xticks(ticks, [f"{step:,}" for step in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel("optimiser steps")
+
+
+def _emerged(probed: dict[str, list[EmergenceMeasures]], band: float | None) -> str:
+    """What came when, as claim X3 dates it."""
+    some = {name: [reached(run, SplitFirst.some) for run in runs] for name, runs in probed.items()}
+    solved = f"{SplitFirst.some:.0%} of puzzles are solved {_by(some)}"
+    if band is None:
+        return solved
+    split = {name: [split_of(run, band) for run in runs] for name, runs in probed.items()}
+    return f"attention splits for good {_by(split)}; {solved}"
+
+
+def _by(dated: dict[str, list[When]]) -> str:
+    """The steps by which something had come in the runs of each variant."""
+    variants: dict[str, list[str]] = {}
+    for name, of_runs in dated.items():
+        steps = sorted({when.certain for when in of_runs if when.certain is not None})
+        if steps:
+            by = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1])))
+            count, of = sum(when.certain is not None for when in of_runs), len(of_runs)
+            said = f"by step {by}" + (f" ({count} of {of} runs)" if count < of else "")
+        else:
+            said = "never" if all(when.possible is None for when in of_runs) else "not surely"
+        variants.setdefault(said, []).append(name)
+    return ", ".join(
+        f"{said} in {' and '.join(names) if len(variants) > 1 else 'all variants'}"
+        for said, names in variants.items()
+    )
+
+
 def _over_layers(runs: list[AttentionMeasures], contrast: str) -> str:
     return _mean([run.control.contrasts[contrast].all_layers.mean for run in runs])
 
@@ -532,7 +638,9 @@ def _level(axes: np.ndarray) -> None:
             axis.tick_params(labelleft=place % 4 == 0)
 
 
-def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str = "") -> None:
+def _lines(
+    axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str = "", marker: str = ""
+) -> None:
     """Their mean over runs ``[runs, len(x)]`` and, if there are several, each run thinly.
 
     A cell that is empty in training.csv is NaN: the mean is over the runs that have a value.
@@ -541,7 +649,8 @@ def _lines(axis: Axes, x: np.ndarray, runs: np.ndarray, color: str, label: str =
         axis.plot(x, runs.T, color=color, alpha=ASIDE, linewidth=0.8)
     known = np.isfinite(runs)
     mean = np.where(known, runs, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), 1)
-    axis.plot(x, np.where(known.any(axis=0), mean, np.nan), color=color, label=label)
+    mean = np.where(known.any(axis=0), mean, np.nan)
+    axis.plot(x, mean, color=color, label=label, marker=marker)
 
 
 def _by_variant(runs: Mapping[Run, T]) -> dict[str, list[T]]:

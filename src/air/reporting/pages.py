@@ -39,6 +39,7 @@ PAGES = {
     "rollouts": "Rollouts",
     "freeze": "Freezing",
     "attention": "Attention",
+    "emergence": "Emergence",
 }
 # What nbformat raises at JSON that is no notebook.
 ODD = (nbformat.ValidationError, ValueError, TypeError, AttributeError, LookupError, RecursionError)

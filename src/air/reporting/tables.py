@@ -189,6 +189,7 @@ STAGES = (
     "rollout",
     "freeze",
     "attention",
+    "emergence",
     "claims",
     "report",
 )

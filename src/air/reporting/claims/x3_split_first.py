@@ -38,7 +38,7 @@ class When(Form):
             return f"perhaps from step {self.possible:,} on"
         if self.certain == 0:
             return "before training"
-        perhaps = f" (perhaps {self.possible:,})" if self.possible < self.certain else ""
+        perhaps = f" (perhaps by {self.possible:,})" if self.possible < self.certain else ""
         return f"by step {self.certain:,}{perhaps}"
 
 
