@@ -101,12 +101,14 @@ def test_the_pooled_contrast_is_over_all_query_cells(
     asked = puzzles.task.query_cells(puzzles.inputs, puzzles.labels).sum()
     mixed = 0
     for snapshot in emergence(models, puzzles, [2]).measures.snapshots:
-        classes = [snapshot.contrast.control, snapshot.contrast.adjacent]
+        contrast = snapshot.contrast
+        assert contrast is not None
+        classes = [contrast.control, contrast.adjacent]
         parts = [cells for cells in classes if cells.queries]
         mixed += len(parts) == 2
-        assert snapshot.contrast.pooled.queries == sum(cells.queries for cells in parts) == asked
+        assert contrast.pooled.queries == sum(cells.queries for cells in parts) == asked
         summed = sum(np.array(part.nearest[1].mean) * part.queries for part in parts)
-        pooled = snapshot.contrast.pooled.nearest[1]
+        pooled = contrast.pooled.nearest[1]
         assert pooled.mean == pytest.approx(summed / asked, rel=1e-4, abs=1e-7)
         every = pooled.all_layers
         low, mean, high = np.array([every.interval[0], every.mean, every.interval[1]], dtype=float)

@@ -158,7 +158,7 @@ def test_every_probe_looks_into_an_imported_model(
     updates = model.config.updates_per_segment
     assert np.array_equal(boards[:, updates - 1 :: updates], np.stack(last, axis=1))
     assert measured("freeze")["transitions"] == PROBED * updates - 1
-    entry = emergence([(0, model)], puzzles, [0, 1])["snapshots"][0]
+    entry = emergence([(0, model)], puzzles, [0, 1]).measures.content()["snapshots"][0]
     assert entry["exact_accuracy"]["mean"] == solved[-1]
     if model.config.mixing == "attention":
         attention = measured("attention")

@@ -25,6 +25,7 @@ from air.results.attention import AttentionMeasures, Overall
 from air.results.emergence import EmergenceMeasures, Snapshot
 from air.results.form import Curve, Maybe
 from air.results.freeze import Effect, FreezeMeasures
+from air.tasks.task import Measure
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -503,9 +504,9 @@ def emergence(study: Study, task: str) -> Shown:
     if not probed:
         return missing(f"No snapshots of a {study.tasks[task]} training have been probed.")
     first = next(iter(probed.values()))[0]
-    near, _ = first.snapshots[0].contrast.pooled.nearest
     band = SplitFirst.band.get(task)
-    attention = measure(task, near)
+    near = next((run.nearest for runs in probed.values() for run in runs if run.nearest), None)
+    attention = measure(task, near) if near else Measure("nearby", "no attention")
     cells = "less normal, cells"
     # title, unit, and what of a snapshot: a mean and its interval
     panels: list[tuple[str, str, Callable[[Snapshot], tuple[Maybe, Sequence[Maybe]]]]] = [
@@ -513,7 +514,7 @@ def emergence(study: Study, task: str) -> Shown:
         (
             f"Attention {attention.title}",
             f"L less H, {attention.unit}",
-            lambda at: _estimate(at.contrast.pooled.nearest[1].all_layers),
+            lambda at: _estimate(at.split),
         ),
         ("How sure z_L is", "margin", lambda at: _estimate(at.z_L.margin)),
         ("How sure z_H is", "margin", lambda at: _estimate(at.z_H.margin)),
@@ -579,7 +580,11 @@ def _emerged(probed: dict[str, list[EmergenceMeasures]], band: float | None) -> 
     solved = f"{SplitFirst.some:.0%} of puzzles are solved {_by(some)}"
     if band is None:
         return solved
-    split = {name: [split_of(run, band) for run in runs] for name, runs in probed.items()}
+    split = {
+        name: [split_of(run, band) for run in runs if run.nearest] for name, runs in probed.items()
+    }
+    if not any(split.values()):
+        return solved
     return f"attention splits for good {_by(split)}; {solved}"
 
 
@@ -587,6 +592,8 @@ def _by(dated: dict[str, list[When]]) -> str:
     """The steps by which something had come in the runs of each variant."""
     variants: dict[str, list[str]] = {}
     for name, of_runs in dated.items():
+        if not of_runs:
+            continue
         steps = sorted({when.certain for when in of_runs if when.certain is not None})
         if steps:
             by = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1])))

@@ -81,7 +81,7 @@ class Snapshot(Form):
 
     @property
     def split(self) -> Overall:
-        """The pooled contrast on the first neighbourhood over all layers; nulls if there is none."""
+        """The pooled contrast on the first neighbourhood, over all layers; nulls without one."""
         if self.contrast is None:
             return Overall(mean=None, interval=[None, None])
         return self.contrast.pooled.nearest[1].all_layers
@@ -109,9 +109,10 @@ class EmergenceMeasures(Form):
         return self
 
     @property
-    def attends(self) -> bool:
-        """Whether the model has attention."""
-        return self.snapshots[0].contrast is not None
+    def nearest(self) -> str | None:
+        """The contrast on the task's first neighbourhood; None of a model without attention."""
+        contrast = self.snapshots[0].contrast
+        return contrast.pooled.nearest[0] if contrast else None
 
     @property
     def steps(self) -> list[int]:

@@ -1,6 +1,6 @@
 """X3: the split in attention comes before the solving."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from air.reporting.claims.claim import (
     over_runs,
     over_tasks,
     share,
+    tally,
 )
+from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.claims.x1_input_sided import InputSided
 from air.reporting.study import Study
 from air.results.attention import Overall
@@ -47,7 +49,7 @@ def split_of(measures: EmergenceMeasures, band: float) -> When:
 
     It is over all layers and all query cells (``pooled``). The side is that of the last snapshot.
     """
-    found = [snapshot.contrast.pooled.nearest[1].all_layers for snapshot in measures.snapshots]
+    found = [snapshot.split for snapshot in measures.snapshots]
     side = -1 if (found[-1].mean or 0) < 0 else 1
     low, high = np.sort(side * _ends(found), axis=1).T
     # from a snapshot on: nothing after it says otherwise
@@ -90,9 +92,12 @@ class Found(Finding):
             f"{run.replace('seed', 'seed ')}: attention split {entry.split}, "
             f"{SplitFirst.some:.0%} solved {entry.solved_some}, "
             f"half of the final share {entry.solved_half}"
-            + ("." if (entry.solved or 0) > LEARNED else " (has not learned).")
+            + ("." if entry.has_learned else " (has not learned).")
             for run, entry in (self.runs or {}).items()
         )
+
+    def summary(self) -> str:
+        return tally((self.runs or {}).values()) or self.evidence()
 
 
 class SplitFirst(Claim):
@@ -118,8 +123,8 @@ class SplitFirst(Claim):
         plain = study.members(task, "injection")
         entries: dict[str, Order] = {}
         for (variant, seed), measures in study.emergences(task).items():
-            says = study.variants[variant]
-            if variant not in plain or says.n_L == says.n_H:
+            spec = study.variants[variant]
+            if variant not in plain or spec.n_L == spec.n_H or not measures.nearest:
                 continue
             solved = study.solved(task, (variant, seed))
             found = self.order(measures, self.band[task])
@@ -129,8 +134,23 @@ class SplitFirst(Claim):
             entries[f"{variant} seed{seed}"] = found.model_copy(update=changed)
         if not entries:
             return Found(verdict="not run")
-        learned = [entry.verdict for entry in entries.values() if (entry.solved or 0) > LEARNED]
+        learned = [entry.verdict for entry in entries.values() if entry.has_learned]
         return Found(verdict=over_runs(learned) if learned else "inconclusive", runs=entries)
+
+    def pictures(self, task: str, found: Found) -> list[Picture]:
+        """A row for each event and variant: the step by which it came for certain in each run."""
+        events: dict[str, Callable[[Order], When]] = {
+            "split": lambda entry: entry.split,
+            f"{self.some:.0%} solved": lambda entry: entry.solved_some,
+            "half solved": lambda entry: entry.solved_half,
+        }
+        rows: dict[str, list[Point]] = {}
+        for run, entry in (found.runs or {}).items():
+            for event, when in events.items():
+                row = rows.setdefault(f"{run.split(' ')[0]}, {event}", [])
+                row.append(_point(when(entry), entry.has_learned))
+        drawn = [Row(name, points) for name, points in rows.items()]
+        return [Picture("optimiser steps", drawn)] if drawn else []
 
     def order(self, measures: EmergenceMeasures, band: float) -> Order:
         """What came when in one run, and in which order."""
@@ -155,3 +175,7 @@ def _before(split: When, solved: When) -> Verdict:
         return "inconclusive"
     trained = split.certain > 0  # else training did not bring it
     return "holds" if trained and split.certain < solved.possible else "inconclusive"
+
+
+def _point(when: When, decides: bool) -> Point:
+    return Point(when.certain, (when.possible, when.certain), decides)
