@@ -144,6 +144,9 @@ def test_other_files_are_refused(checkpoint: Path) -> None:
         torch.save({name: {"lm_head.weight": torch.zeros(1)}, "epoch": 3}, checkpoint)
         assert f"save what it holds as '{name}' alone" in refused(checkpoint)
     assert "no such file" in refused(checkpoint.with_name("step_1"))
+    assert "cannot be read (" in refused(checkpoint.with_name("x" * 300))
+    assert "cannot be read (" in refused(checkpoint / "step_1")
+    assert "no file has such a name" in refused(checkpoint.with_name("step\0"))
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,12 @@ class Models(Hub):
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         headers = {"X-Repo-Commit": commit}
         if listing:
-            told = {"id": found[1], "sha": commit, "siblings": [{"rfilename": n} for n in files]}
-            return 200, headers, json.dumps(told).encode()
+            content_of = {
+                "id": found[1],
+                "sha": commit,
+                "siblings": [{"rfilename": n} for n in files],
+            }
+            return 200, headers, json.dumps(content_of).encode()
         content = files.get(unquote(found[3]))
         if content is None:
             return 404, headers | {"X-Error-Code": "EntryNotFound"}, b""

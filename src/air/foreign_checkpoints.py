@@ -340,12 +340,19 @@ def _cells(tensors: Mapping[str, Tensor], slots: Any) -> int | None:
     return None
 
 
+def _of_transformers(path: Path) -> bool:
+    try:
+        folder = path if path.is_dir() else path.parent
+        theirs = (folder / "config.json").is_file() and not (folder / "all_config.yaml").is_file()
+    except OSError:
+        return False  # what it is will be reported when it is read
+    return theirs or path.suffix == ".safetensors"
+
+
 def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     """The state dict that a file holds, and the file's sha256."""
     damaged = UserError(f"{path}: not a file written by torch.save, or truncated")
-    folder = path if path.is_dir() else path.parent
-    theirs = (folder / "config.json").is_file() and not (folder / "all_config.yaml").is_file()
-    if path.suffix == ".safetensors" or theirs:
+    if _of_transformers(path):
         raise UserError(
             f"{path}: is in the format of transformers (config.json, safetensors), which says "
             "nothing of the recurrence; give the step_N file that HRM's or TRM's training wrote, "
