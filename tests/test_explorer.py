@@ -280,17 +280,17 @@ LAST = 3 * CONFIG.updates_per_segment
 
 
 class Reader:
-    """The page as someone sees it who opened it from the disk; `said` is what went wrong."""
+    """The page as someone sees it who opened it from the disk; `problems` is what went wrong."""
 
     def __init__(self, browser: Any, study: Path, fragment: str = "") -> None:
         self.page = browser.new_page(viewport={"width": 1280, "height": 900})
-        self.said: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.problems: list[str] = []
+        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on(
             "request",
             lambda asked: (
-                None if asked.url[:4] in ("file", "blob") else self.said.append(asked.url)
+                None if asked.url[:4] in ("file", "blob") else self.problems.append(asked.url)
             ),
         )
         self.page.goto(f"file://{study}/reports/html/explore.html{fragment}")
@@ -300,7 +300,7 @@ class Reader:
         """Until every time line has reached the last sub-step, and both maps are there."""
         self.page.wait_for_function(
             """(last) => Array.from(document.querySelectorAll(".line")).every((line) =>
-              (line.querySelector("path[stroke='#D55E00']")?.getAttribute("d") ?? "")
+              (line.querySelector(".changed")?.getAttribute("d") ?? "")
                 .includes(`L${last - .5} `)) &&
               Array.from(document.querySelectorAll(".share")).every((one) => one.textContent)""",
             arg=LAST,
@@ -319,7 +319,7 @@ class Reader:
 
     def close(self) -> None:
         self.page.close()
-        assert self.said == []
+        assert self.problems == []
 
 
 @pytest.fixture
@@ -395,14 +395,14 @@ def test_a_sudoku_is_edited_by_keys(reader: Reader, study: Path) -> None:
     reader.wait()
     assert reader.puzzle()[blank] == str(labels[blank] - 1)
     assert reader.text("#puzzle-title") == "Puzzle, edited"
-    assert reader.text("#said") == ""  # still one solution
+    assert reader.text("#message") == ""  # still one solution
     peer = next(text for i, text in enumerate(before) if text and i // 4 == given // 4)
     row = [i for i in range(4 * (given // 4), 4 * (given // 4) + 4) if not before[i]]
     assert row, "the first row with a given digit is full"
     reader.page.locator("#puzzle-board rect").nth(row[0]).click(force=True)
     reader.page.locator("#puzzle-board svg").press(peer)
     reader.wait()
-    assert reader.text("#said") == "This Sudoku has no solution."
+    assert reader.text("#message") == "This Sudoku has no solution."
     edited = reader.puzzle()
     inputs = np.array([1 if text == "" else int(text) + 1 for text in edited])
     reader.page.keyboard.press("Escape")
@@ -423,7 +423,7 @@ def test_a_sudoku_is_pasted(reader: Reader) -> None:
     ):
         reader.page.fill("#paste", pasted)
         reader.page.click("#paste-form button")
-        assert reader.text("#said") == said
+        assert reader.text("#message") == said
     reader.wait()
     assert reader.puzzle() == [*"123434122143432", ""]
 
@@ -436,9 +436,9 @@ def test_walls_are_built_by_click(browser: Any, study: Path) -> None:
     for cell in free:
         reader.page.locator("#puzzle-board rect").nth(int(cell)).click(force=True)
         reader.wait()
-    assert reader.text("#said") == "No path leads from start to goal."
+    assert reader.text("#message") == "No path leads from start to goal."
     reader.page.click("#reset")
-    assert reader.text("#said") == ""
+    assert reader.text("#message") == ""
     reader.close()
 
 

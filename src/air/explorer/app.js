@@ -3,8 +3,7 @@
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const by = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const WRONG = "#CC3311", NEAR = "#0072B2", UNDECIDED = "#d0d0d0", INK = "#1d2430"; // as in the report
-const COUNTS = { right: "#009E73", undecided: "#767676", changed: "#D55E00" };
+const COUNTS = ["right", "undecided", "changed"]; // of cells; their colours are in explorer.css
 const TICK = 180; // milliseconds of a sub-step in play
 
 const tasks = facts.tasks.filter((task) => facts.models.some((model) => model.task === task.name));
@@ -29,6 +28,15 @@ const fill = (select, entries, chosen) => {
 const models_of = (name) => facts.models.filter((model) => model.task === name);
 const place = (cell) => `row ${Math.floor(cell / task.columns) + 1}, column ${(cell % task.columns) + 1}`;
 const percent = (share) => `${Math.round(100 * share)} %`;
+const chosen_models = () =>
+  [view.a, view.b].filter(Boolean).map((id) => facts.models.find((model) => model.id === id));
+const recordings = () => chosen_models().filter((model) => model.recorded);
+/** A fill of the report; one that is nearly black, as walls are, is light where the page is dark. */
+const shade_of = (fill) => {
+  const channels = fill.match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+  if (Math.max(...channels) > 96) return fill;
+  return `light-dark(${fill}, rgb(${channels.map((channel) => 204 - channel).join(" ")}))`;
+};
 
 // Boards --------------------------------------------------------------------------------------------
 
@@ -41,22 +49,22 @@ class Board {
     svg.setAttribute("role", editable ? "application" : "img");
     for (let cell = 0; cell < rows * columns; cell++) {
       const x = cell % columns, y = Math.floor(cell / columns);
-      this.cells.push(make("rect", { x, y, width: 1, height: 1, fill: "#fff" }, svg));
+      this.cells.push(make("rect", { x, y, width: 1, height: 1 }, svg));
       this.texts.push(make("text", { x: x + .5, y: y + .71 }, svg));
     }
     const box = task.look.box;
     for (let at = 0; at <= columns; at++) this.line(at, 0, at, rows, at % (box ? box[1] : columns));
     for (let at = 0; at <= rows; at++) this.line(0, at, columns, at, at % (box ? box[0] : rows));
     const width = Math.max(.06, columns / 180);
-    const path = (stroke, wide) => make("path", { fill: "none", stroke, "stroke-width": wide }, svg);
-    this.broken = path(WRONG, .07);
-    this.near = path(NEAR, width * 1.4);
-    this.chosen = path(INK, width * 1.6);
+    const path = (kind, wide) => make("path", { class: kind, "stroke-width": wide }, svg);
+    this.broken = path("broken", .07);
+    this.near = path("near", width * 1.4);
+    this.chosen = path("chosen", width * 1.6);
     svg.addEventListener("pointermove", (event) => this.point(event));
     svg.addEventListener("pointerleave", () => point_at(null));
     svg.addEventListener("click", (event) => {
       choose(this.at(event));
-      if (editable) edited(rules_of(task).toggled?.(task, question, view.cell));
+      if (editable) take(rules_of(task).toggled?.(task, question, view.cell));
     });
     svg.addEventListener("focus", () => choose(view.cell));
     svg.addEventListener("keydown", (event) => this.key(event));
@@ -65,7 +73,7 @@ class Board {
 
   line(x1, y1, x2, y2, thin) {
     const wide = Math.max(thin ? .02 : .06, (thin ? .3 : 1) * task.columns / 260);
-    make("line", { x1, y1, x2, y2, stroke: "#444", "stroke-width": wide }, this.svg);
+    make("line", { x1, y1, x2, y2, "stroke-width": wide }, this.svg);
   }
 
   at(event) {
@@ -87,8 +95,8 @@ class Board {
     if (to) {
       choose(Math.min(rows - 1, Math.max(0, to[0])) * columns + Math.min(columns - 1, Math.max(0, to[1])));
     } else if (this.editable && (event.key === "Enter" || event.key === " ")) {
-      edited(rules_of(task).toggled?.(task, question, view.cell));
-    } else if (!this.editable || !edited(rules_of(task).typed?.(task, question, view.cell, event.key))) {
+      take(rules_of(task).toggled?.(task, question, view.cell));
+    } else if (!this.editable || !take(rules_of(task).typed?.(task, question, view.cell, event.key))) {
       return;
     }
     event.preventDefault();
@@ -101,23 +109,24 @@ class Board {
     board.forEach((token, cell) => {
       const undecided = token === task.undecided, given = question[cell] === (answer ?? question)[cell];
       const wrong = answer && token !== answer[cell] && token !== question[cell] && !undecided;
-      const colour = undecided ? UNDECIDED : fills[token] ?? "#fff";
+      const colour = undecided ? "var(--none)" : fills[token] ? shade_of(fills[token]) : "var(--cell)";
       const sure = margin && !undecided ? .25 + .75 * margin[cell] : 1;
-      const pale = `color-mix(in srgb, ${colour} ${100 * sure}%, #fff)`;
-      this.cells[cell].style.fill = wrong ? `color-mix(in srgb, ${pale} 65%, ${WRONG})` : pale;
+      const pale = `color-mix(in srgb, ${colour} ${100 * sure}%, var(--cell))`;
+      this.cells[cell].style.fill = wrong ? `color-mix(in srgb, ${pale} 65%, var(--wrong))` : pale;
       const symbol = symbols[token], hidden = undecided || (fills[token] && "#o".includes(symbol));
       this.texts[cell].textContent = hidden ? "" : symbol;
       this.texts[cell].style.fillOpacity = sure;
-      this.texts[cell].setAttribute("class", given && question[cell] !== task.mask ? "given" : "");
+      const kinds = { given: given && question[cell] !== task.mask, filled: fills[token] && sure > .6 };
+      this.texts[cell].setAttribute("class", Object.keys(kinds).filter((kind) => kinds[kind]).join(" "));
     });
     const frames = violations.map((is, cell) => (is && board[cell] !== task.undecided ? this.frame(cell) : ""));
     this.broken.setAttribute("d", frames.join(""));
   }
 
-  /** Shades: a share per cell, black at the most. */
+  /** Shades: a share per cell; the largest is black, or white where the page is dark. */
   shade(shares, most) {
     shares.forEach((share, cell) => {
-      this.cells[cell].style.fill = `color-mix(in srgb, #000 ${(92 * share) / (most || 1)}%, #fff)`;
+      this.cells[cell].style.fill = `color-mix(in srgb, var(--most) ${(92 * share) / (most || 1)}%, var(--cell))`;
     });
   }
 
@@ -152,7 +161,7 @@ const source = new Blob([by("worker").textContent], { type: "text/javascript" })
 class Pane {
   constructor(number) {
     this.worker = new Worker(URL.createObjectURL(source));
-    this.worker.onerror = ({ message }) => (by("said").textContent = `The model cannot run: ${message}`);
+    this.worker.onerror = ({ message }) => (by("message").textContent = `The model cannot run: ${message}`);
     this.worker.onmessage = ({ data }) => this.hear(data);
     this.job = 1e6 * number;
     this.loaded = "";
@@ -169,6 +178,7 @@ class Pane {
     this.waiting = null; // the attention that has been asked for
     this.build();
     const message = { job: this.job, inputs: question, frozen: view.freeze || null, begin: view.from - 1 };
+    if (model.recorded) Object.assign(message, { about: model, puzzle: view.puzzle });
     if (this.loaded !== model.id) {
       const bytes = Uint8Array.from(atob(by(model.id).textContent), (c) => c.charCodeAt(0));
       message.file = bytes.buffer;
@@ -181,11 +191,15 @@ class Pane {
     const head = (parent, small) => {
       const title = element("h3", `${this.model.variant} `, parent);
       element("small", small, title);
+      return title;
     };
     this.root.replaceChildren();
     this.below.replaceChildren();
     const solved = this.model.solved === null ? "" : `, solves ${percent(this.model.solved)} of the test puzzles`;
-    head(this.root, `seed ${this.model.seed}${solved}`);
+    const recorded = this.model.recorded ? ", recorded" : "";
+    this.progress = element("progress", "", head(this.root, `seed ${this.model.seed}${solved}${recorded}`));
+    this.progress.max = this.length;
+    this.progress.setAttribute("aria-label", `Sub-steps of ${this.model.variant} computed`);
     head(this.below, `seed ${this.model.seed}`);
     const pair = element("div", "", this.root, "pair"), maps = element("div", "", this.below, "pair");
     this.parts = {};
@@ -213,7 +227,7 @@ class Pane {
     if (data.job !== this.job) return;
     if (data.asked) {
       this.waiting = null;
-      if (data.rows && data.asked.cell === cell_asked() && data.asked.at === view.t) this.attended(data);
+      if (data.rows && data.asked.cell === this.cell && data.asked.at === view.t) this.attended(data);
       else if (data.rows) this.ask();
       return;
     }
@@ -247,48 +261,66 @@ class Pane {
       const { board: tokens, margin, violations, ...numbers } = step[level];
       board.show(tokens, { violations, margin: view.margin ? margin : null });
       counts.replaceChildren();
-      for (const [name, colour] of Object.entries(COUNTS)) {
+      for (const name of COUNTS) {
         if (name === "right" && !answer) continue;
-        element("span", `${name} ${numbers[name]}`, counts).style.setProperty("--of", colour);
+        element("span", `${name} ${numbers[name]}`, counts).style.setProperty("--of", `var(--${name})`);
       }
       const right = answer ? `${numbers.right} of ${tokens.length} cells right, ` : "";
       board.label(`${this.model.variant}, z_${level} after sub-step ${view.t + 1}: ${right}${numbers.undecided} ` +
-        `undecided, ${numbers.changed} changed; ${place(view.cell)} shows ${said(tokens[view.cell])}`);
+        `undecided, ${numbers.changed} changed; ${place(view.cell)} shows ${word_of(tokens[view.cell])}`);
     }
     this.ask();
   }
 
   lines() {
     const cells = task.rows * task.columns, length = this.length;
+    this.progress.value = this.steps.length;
+    this.progress.className = this.steps.length < length ? "" : "done";
     for (const [level, { line }] of Object.entries(this.parts)) {
       line.setAttribute("viewBox", `0 ${-.03 * cells} ${length} ${1.06 * cells}`);
       line.setAttribute("aria-label",
         `Time line of ${this.model.variant}, z_${level}: cells right, undecided and changed by sub-step`);
       const parts = [];
-      const path = (d, stroke, width) =>
-        make("path", { d, stroke, fill: "none", "stroke-width": width, "vector-effect": "non-scaling-stroke" });
+      const path = (d, kind) => make("path", { d, class: kind });
       for (let at = 0; at <= length; at += this.model.updates) {
-        parts.push(path(`M${at} 0V${cells}`, "#8888", .6));
+        parts.push(path(`M${at} 0V${cells}`, "segment"));
       }
-      parts.push(path(`M0 ${cells}H${length}`, "#888", 1));
-      for (const [name, colour] of Object.entries(COUNTS)) {
+      parts.push(path(`M0 ${cells}H${length}`, "base"));
+      for (const name of COUNTS) {
         if (name === "right" && !answer) continue;
         const points = this.steps.map((step, t) => `${t + .5} ${cells - step[level][name]}`);
-        if (points.length) parts.push(path(`M${points.join("L")}`, colour, 1.8));
+        if (points.length) parts.push(path(`M${points.join("L")}`, name));
       }
-      parts.push(path(`M${view.t + .5} ${-.03 * cells}V${1.03 * cells}`, "#0b5cad", 2));
+      parts.push(path(`M${view.t + .5} ${-.03 * cells}V${1.03 * cells}`, "now"));
       line.replaceChildren(...parts);
     }
   }
 
-  /** The L-update that view.t is, or the last before it, and the H-update that ends its cycle. */
+  /**
+   * The L-update that view.t is, or the last before it, and the H-update that ends its cycle. Of a
+   * recording: those that were kept of this segment, or else of the last one before it.
+   */
   updates() {
+    const { recorded, updates, L_cycles } = this.model;
+    if (recorded) {
+      const kept = recorded.segments.filter((segment) => segment <= Math.floor(view.t / updates)).at(-1);
+      return { L: kept * updates, H: kept * updates + L_cycles };
+    }
     const cycle = this.model.L_cycles + 1, end = view.t - (view.t % cycle) + this.model.L_cycles;
     return { L: view.t === end ? end - 1 : view.t, H: end };
   }
 
+  /** The cell whose attention is shown: of a recording, the nearest that was kept. */
+  get cell() {
+    const asked = cell_asked(), { columns } = task;
+    const away = (cell) =>
+      (Math.floor(cell / columns) - Math.floor(asked / columns)) ** 2 + ((cell % columns) - (asked % columns)) ** 2;
+    return this.model.recorded?.cells[view.puzzle]
+      .reduce((best, cell) => (away(cell) < away(best) ? cell : best)) ?? asked;
+  }
+
   ask() {
-    const { L, H } = this.updates(), cell = cell_asked();
+    const { L, H } = this.updates(), { cell } = this;
     for (const { shades } of Object.values(this.parts)) shades.mark(cell, true);
     this.asked_until = H;
     if (this.waiting || this.steps.length <= H) return;
@@ -301,7 +333,7 @@ class Pane {
       lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0) / lists.length);
     const shares = rows.map((layers) => {
       if (!layers?.length) return null; // frozen, or a model without attention
-      const chosen = view.layer === "mean" ? layers : [layers[view.layer - 1]];
+      const chosen = view.layer === "mean" || this.model.recorded ? layers : [layers[view.layer - 1]];
       return mean(chosen.map((all) => {
         const heads = Array.from({ length: all.length / cells }, (_, head) =>
           Array.from(all.subarray(head * cells, (head + 1) * cells)));
@@ -311,7 +343,8 @@ class Pane {
     const most = Math.max(...shares.flatMap((share) => share ?? [0])), near = task.near[asked.cell];
     ["L", "H"].forEach((level, i) => {
       const { shades, share, title } = this.parts[level];
-      title.textContent = `${level}-update, sub-step ${asked.ts[i] + 1}`;
+      const from = asked.cell === cell_asked() ? "" : `, from ${place(asked.cell)}`;
+      title.textContent = `${level}-update, sub-step ${asked.ts[i] + 1}${from}`;
       shades.shade(shares[i] ?? new Array(cells).fill(0), most);
       const on_near = shares[i] && near.reduce((sum, cell) => sum + shares[i][cell], 0);
       share.textContent = shares[i]
@@ -330,7 +363,7 @@ class Pane {
 
 // What is chosen -----------------------------------------------------------------------------------
 
-const said = (token) => (token === task.undecided ? "nothing" : { "#": "wall", " ": "free", S: "start", G: "goal",
+const word_of = (token) => (token === task.undecided ? "nothing" : { "#": "wall", " ": "free", S: "start", G: "goal",
   o: "path" }[task.vocabulary[token]] ?? task.vocabulary[token]);
 const cell_asked = () => hovered ?? view.cell;
 let puzzle_board;
@@ -351,7 +384,7 @@ function choose(cell) {
 function marked() {
   const cell = cell_asked();
   puzzle_board.mark(cell);
-  puzzle_board.label(`Puzzle, ${place(view.cell)}: ${said(question[view.cell])}. ${rules_of(task).hint ?? ""}`);
+  puzzle_board.label(`Puzzle, ${place(view.cell)}: ${word_of(question[view.cell])}. ${by("hint").textContent}`);
   by("asked").textContent = `From ${place(cell)}. Point at another cell, or choose one with the arrow keys on a board.`;
   for (const pane of panes) {
     for (const { board } of Object.values(pane.parts)) board.mark(cell);
@@ -359,8 +392,8 @@ function marked() {
   }
 }
 
-/** Take a changed board, if it is one; whether it was. */
-function edited(board) {
+/** Make this board the puzzle, if it is one; whether it was. */
+function take(board) {
   if (!board) return false;
   view.board = board.map((token) => token.toString(36)).join("");
   run();
@@ -393,6 +426,8 @@ function play(on) {
   by("play").setAttribute("aria-pressed", on);
 }
 
+const editable = () => Boolean(rules_of(task).typed) && !recordings().length;
+
 /** Puzzle and models from `view`, all anew. */
 function run() {
   const rules = rules_of(task), edit = view.board !== null;
@@ -403,20 +438,29 @@ function run() {
     const found = rules.answers(task, question);
     answer = found.answer;
     words = found.count === null ? "It takes too long to find out whether this puzzle has one solution."
-      : rules.said[found.count];
+      : rules.outcomes[found.count];
   }
-  by("said").textContent = words;
+  by("message").textContent = words;
   by("puzzle").value = edit ? "edited" : view.puzzle;
   by("reset").hidden = !edit;
   by("puzzle-title").textContent = edit ? "Puzzle, edited" : `Test puzzle ${view.puzzle + 1}`;
-  puzzle_board = new Board(by("puzzle-board"), "puzzle", { editable: Boolean(rules.typed ?? rules.toggled) });
-  puzzle_board.show(question, { violations: edit && rules.typed ? rules.violations(task, question, answer) : [] });
-  const wanted = [view.a, view.b].filter(Boolean).map((id) => facts.models.find((model) => model.id === id));
+  puzzle_board = new Board(by("puzzle-board"), "puzzle", { editable: editable() });
+  puzzle_board.show(question, { violations: edit ? rules.faults?.(task, question) : [] });
+  const wanted = chosen_models();
   while (panes.length > wanted.length) panes.pop().close();
   wanted.forEach((model, number) => (panes[number] ??= new Pane(number)).run(model));
   by("t").max = length();
   marked();
   go(view.t);
+}
+
+/** Why some things cannot be done with these models. */
+function why_recorded(models) {
+  const names = models.map(({ variant, parameters }) => `${variant} has ${parameters.toLocaleString("en")}`);
+  const segments = new Intl.ListFormat("en").format(models[0].recorded.segments.map((segment) => `${segment + 1}`));
+  return `${names.join(" and ")} parameters, too many for a page, so that its rollouts have been recorded: ` +
+    "the puzzle cannot be edited and no state can be frozen. Attention is the mean over layers and heads, in the " +
+    `first updates of segments ${segments}.`;
 }
 
 /** The controls from `view`, which may hold anything: what does not fit becomes the default. */
@@ -435,11 +479,12 @@ function settle() {
   view.cell = whole(view.cell, 0, cells - 1);
   view.t = whole(view.t, 0, model.segments * model.updates - 1);
   if (!["L", "H"].includes(view.freeze)) view.freeze = "";
+  const recorded = recordings();
+  if (recorded.length) Object.assign(view, { freeze: "", board: null, layer: "mean", head: "mean" });
   const tokens = view.board && [...view.board].map((c) => parseInt(c, 36));
-  const fits = tokens && rules_of(task).answers && tokens.length === cells &&
+  const fits = tokens && tokens.length === cells && rules_of(task).complete?.(tokens) &&
     tokens.every((token) => token > 0 && token < task.vocabulary.length);
-  const ends = !rules_of(task).toggled || (fits && [3, 4].every((end) => tokens.filter((x) => x === end).length === 1));
-  if (!fits || !ends) view.board = null;
+  if (!fits) view.board = null;
   const count = (most) => Array.from({ length: most }, (_, i) => [i + 1, i + 1]);
   for (const key of ["layer", "head"]) if (view[key] !== "mean") view[key] = whole(view[key], 1, model[`${key}s`]);
   fill(by("task"), tasks.map(({ name, title }) => [name, title]), view.task);
@@ -453,8 +498,10 @@ function settle() {
   by("freeze").value = view.freeze;
   by("from").disabled = !view.freeze;
   by("margin").checked = view.margin;
-  by("hint").textContent = rules_of(task).hint ?? "";
-  by("paste-form").hidden = !rules_of(task).read;
+  by("hint").textContent = editable() ? rules_of(task).hint : "";
+  by("paste-form").hidden = !editable() || !rules_of(task).read;
+  for (const key of ["freeze", "layer", "head"]) by(key).disabled = recorded.length > 0;
+  by("recorded").textContent = recorded.length ? why_recorded(recorded) : "";
   run();
 }
 
@@ -514,8 +561,8 @@ by("reset").addEventListener("click", () => another(view.puzzle));
 by("paste-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const board = rules_of(task).read(task, by("paste").value);
-  if (typeof board === "string") by("said").textContent = board;
-  else edited(board);
+  if (typeof board === "string") by("message").textContent = board;
+  else take(board);
 });
 by("t").addEventListener("input", () => {
   play(false);

@@ -327,6 +327,11 @@ export class Rollout {
     this.looked_at = new Map(); // queries and keys by layer of the last two updates asked for
   }
 
+  /** How many sub-steps have been computed. */
+  get computed() {
+    return this.states.length - 1;
+  }
+
   holds(t) {
     const segment = Math.floor(t / this.model.updates_per_segment);
     return this.model.update_at(t).level === this.frozen && segment >= this.begin;
@@ -334,7 +339,7 @@ export class Rollout {
 
   /** Compute the next sub-step; false at the end. */
   step() {
-    const t = this.states.length - 1;
+    const t = this.computed;
     if (t === this.substeps) return false;
     const states = { ...this.states[t] }, { level } = this.model.update_at(t);
     if (!this.holds(t)) {

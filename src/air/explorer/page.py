@@ -5,14 +5,21 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-import torch
 from jinja2 import Environment, FileSystemLoader
 
-from air.explorer.export import model_file, shortest_format, task_facts
+from air.explorer.export import (
+    in_float32,
+    model_file,
+    parameters,
+    shortest_format,
+    task_facts,
+)
+from air.explorer.recording import recorded
 from air.model.network import AIR
 from air.tasks.task import Puzzles
 
@@ -21,7 +28,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Explored:
-    """A model on the page as the page's script knows it, and its file as text (base64)."""
+    """A model on the page as the page's script knows it, and its file or recording in base64."""
 
     facts: dict[str, Any]
     file: str
@@ -36,12 +43,18 @@ class Try(NamedTuple):
 
 
 def explored(
-    model: AIR, task: str, seed: int, puzzles: Puzzles, solved: float | None, device: torch.device
+    model: AIR,
+    task: str,
+    seed: int,
+    puzzles: Puzzles,
+    solved: float | None,
+    runs: bool,
 ) -> Explored:
-    """A model for the page, which shows it at work on ``puzzles``.
+    """A model for the page, which shows it at work on ``puzzles``; it computes where it is.
 
     Args:
         solved: its exact accuracy on the test puzzles, if it is known.
+        runs: whether the model itself is on the page; else its rollouts are.
     """
     config, variant = model.config, model.variant.name
     facts = {
@@ -55,9 +68,15 @@ def explored(
         "L_cycles": config.L_cycles,
         "layers": config.layers,
         "heads": config.heads,
+        "parameters": parameters(model),
     }
-    file = model_file(model, shortest_format(model.to(device), puzzles))
-    return Explored(facts, base64.b64encode(file).decode())
+    if runs:
+        content = model_file(model, shortest_format(model, puzzles))
+    else:
+        label = f"explore {task} {variant} seed {seed}"
+        recording = recorded(in_float32(model), puzzles, label)
+        content, facts["recorded"] = recording.content, recording.facts
+    return Explored(facts, base64.b64encode(content).decode())
 
 
 def body(
@@ -82,6 +101,9 @@ def body(
     ]
     facts = {"tasks": tasks, "models": [model.facts for model in models]}
 
+    # a plain script: browsers refuse modules to the worker of a page opened from the disk
+    plain = partial(re.sub, r"^export ", "", flags=re.MULTILINE)
+
     def code(*names: str) -> str:
         return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
@@ -89,11 +111,11 @@ def body(
     return templates.get_template("explorer.html.j2").render(
         models={model.facts["id"]: model.file for model in models},
         tries=tries,
+        how=_how(models),
         precision=precision,
         facts=json.dumps(facts, separators=(",", ":")).replace("</", "<\\/"),
         style=code("explorer.css"),
-        # a plain script: browsers refuse modules to the worker of a page opened from the disk
-        worker=re.sub(r"^export ", "", code("model.js", "worker.js"), flags=re.MULTILINE),
+        worker=plain(code("model.js", "recording.js", "worker.js")),
         script=code("puzzles.js", "app.js"),
     )
 
@@ -112,50 +134,65 @@ def tries(
     found = []
     by_id = {model.facts["id"]: model.facts for model in models}
     for of_model in by_id.values():
-        told = measures[of_model["id"]]
+        measured = measures[of_model["id"]]
         beside = next((other for other in by_id.values() if _mirrors(of_model, other)), None)
-        if attention := told.get("attention"):
+        if attention := measured.get("attention"):
             pair = [of_model, *([beside] if beside else [])]
             of_task = puzzles[of_model["task"]]
-            said = [
+            contrasts = [
                 f"{one['variant']} {_points(measures[one['id']]['attention'], of_task)}"
                 for one in pair
                 if "attention" in measures[one["id"]]
             ]
             text = (
-                "Point at cells and compare the shares on the neighbourhood. Over "
-                f"{attention['puzzles']} test puzzles, the L-update gives it more of a cell's "
-                f"attention than the H-update by so much: {', '.join(said)}."
+                "Point at a cell and compare how much of its attention falls on its neighbourhood "
+                f"in the two updates. Over {attention['puzzles']} test puzzles, the L-update's "
+                f"share exceeds the H-update's by: {', '.join(contrasts)}."
             )
             found.append(Try("Where do the two updates look?", text, _view(pair, t=13)))
             break
     for of_model in by_id.values():
+        if "recorded" in of_model:  # nothing can be frozen
+            continue
         if freeze := measures[of_model["id"]].get("freeze"):
             normal, frozen = (freeze[name]["z_L"] for name in ("normal", "freeze_H"))
             moved, still = (part["content_changes"]["mean"] for part in (normal, frozen))
             text = (
-                f"z_L alone, beside a z_H that keeps its first value. Over {freeze['puzzles']} "
-                f"test puzzles z_L then solves {frozen['exact_accuracy']:.0%} instead of "
-                f"{normal['exact_accuracy']:.0%}, and changes its cells {still:.0f} times a "
-                f"rollout instead of {moved:.0f}. Try a later segment, too."
+                "z_L then works beside a z_H that keeps its first value. Over "
+                f"{freeze['puzzles']} test puzzles, z_L then solves "
+                f"{frozen['exact_accuracy']:.0%} instead of {normal['exact_accuracy']:.0%}, and "
+                f"its cells change {still:.0f} times per rollout instead of {moved:.0f}. "
+                "Next, freeze it from a later segment."
             )
-            fragment = _view([of_model], t=48, freeze="H", **{"from": 1})
-            found.append(Try("Hold z_H still.", text, fragment))
+            last = of_model["segments"] * of_model["updates"]
+            fragment = _view([of_model], t=last, freeze="H", **{"from": 1})
+            found.append(Try("Freeze z_H.", text, fragment))
             break
     for of_model in sorted(by_id.values(), key=lambda one: one["task"]):
         if rollout := measures[of_model["id"]].get("rollout"):
             right = rollout["z_H"]["cell_accuracy"]["mean"]
             updates, exact = rollout["updates_per_segment"], rollout["z_H"]["exact_by_segment"]
             text = (
-                f"Step on from the end of the first segment. Over {rollout['puzzles']} test "
-                f"puzzles, z_H of {of_model['variant']} is right in {right[updates - 1]:.0%} of "
-                f"the cells after one segment and in {right[-1]:.0%} after the last; whole boards: "
-                f"{exact['mean'][0]:.0%} and {exact['mean'][rollout['segments'] - 1]:.0%}."
+                "Start at the end of the first segment and go on step by step. Over "
+                f"{rollout['puzzles']} test puzzles, z_H of {of_model['variant']} is right in "
+                f"{right[updates - 1]:.0%} of the cells after the first segment and in "
+                f"{right[-1]:.0%} after the last; in whole boards: {exact['mean'][0]:.0%} and "
+                f"{exact['mean'][rollout['segments'] - 1]:.0%}."
             )
             fragment = _view([of_model], t=updates)
             found.append(Try("How early is the answer there?", text, fragment))
             break
     return found
+
+
+def _how(models: Sequence[Explored]) -> str:
+    """Where the models of the page compute, in the words of its introduction."""
+    recorded = sum("recorded" in model.facts for model in models)
+    if not recorded:
+        return "The trained models of this study run here, in your browser"
+    if recorded == len(models):
+        return "The rollouts of this study's trained models have been recorded"
+    return "This study's trained models run here, in your browser, or have been recorded"
 
 
 def _mirrors(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -92,9 +92,11 @@ const KNOWN = {
   sudoku: {
     answers: sudoku_answers,
     violations: conflicts,
+    faults: conflicts, // of a question, which has no answer yet
+    complete: () => true,
     read: sudoku_from,
-    hint: "Type a digit in a cell; 0 or Delete empties it.",
-    said: ["This Sudoku has no solution.", "", "This Sudoku has several solutions."],
+    hint: "Choose a cell and type a digit; 0 or Delete empties it.",
+    outcomes: ["This Sudoku has no solution.", "", "This Sudoku has several solutions."],
     /** The board with a key typed in a cell, or null if the key means nothing. */
     typed(task, board, cell, key) {
       const digit = task.vocabulary.indexOf(key.toUpperCase(), 2);
@@ -105,12 +107,20 @@ const KNOWN = {
   maze: {
     answers: maze_answers,
     violations: differs,
-    hint: "Click a cell, or press Enter on it, to build or remove a wall.",
-    said: [
+    complete: (board) => [START, GOAL].every((end) => board.filter((token) => token === end).length === 1),
+    hint: "Click a cell, or press Enter on it, to build or remove a wall. Press S or G to move the start or the goal to it.",
+    outcomes: [
       "No path leads from start to goal.",
       "",
-      "Several paths are the shortest: the models have learned mazes with one.",
+      "Several shortest paths lead from start to goal, so that no answer is marked.",
     ],
+    /** S and G move the start and the goal; one that comes to lie on the other takes its place. */
+    typed(task, board, cell, key) {
+      const end = { S: START, G: GOAL }[key.toUpperCase()], from = board.indexOf(end);
+      if (!end || from === cell) return null;
+      const other = board[cell] === START || board[cell] === GOAL ? board[cell] : FREE;
+      return board.map((old, i) => (i === cell ? end : i === from ? other : old));
+    },
     toggled(task, board, cell) {
       const swap = { [WALL]: FREE, [FREE]: WALL };
       return board[cell] in swap ? board.map((old, i) => (i === cell ? swap[old] : old)) : null;

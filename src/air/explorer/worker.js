@@ -1,16 +1,20 @@
-// What runs beside the page, after model.js: one model, one rollout at a time.
-// In: { job, file?, inputs, frozen, begin } starts a rollout; { job, t, cell } asks for attention.
-// Out: { job, t, L, H } per sub-step, { job, substeps } at the start, { job, asked, rows }.
+// What runs beside the page, after model.js and recording.js: one model, one rollout at a time.
+// In: { job, file?, inputs, frozen, begin } starts a rollout; with { about, puzzle } too, it plays the
+// recording of that puzzle, and the file is the recording. { job, ts, cell } asks for attention.
+// Out: { job, t, L, H } per sub-step; { job, asked, rows } of attention.
 
-let model = null, rollout = null, current = 0;
+let model = null, recording = null, rollout = null, current = 0;
 
 self.onmessage = ({ data }) => {
   if (data.inputs) {
-    if (data.file) model = new AIR(read_tensors(data.file));
-    rollout = new Rollout(model, data.inputs, data.frozen, data.begin);
+    if (data.file && data.about) recording = new Uint8Array(data.file);
+    else if (data.file) model = new AIR(read_tensors(data.file));
+    rollout = data.about
+      ? new Recorded(data.about, recording, data.puzzle, data.inputs.length)
+      : new Rollout(model, data.inputs, data.frozen, data.begin);
     current = data.job;
     advance(data.job);
-  } else if (data.job === current && data.ts.every((t) => t < rollout.states.length - 1)) {
+  } else if (data.job === current && data.ts.every((t) => t < rollout.computed)) {
     const rows = data.ts.map((t) => rollout.attention(t, data.cell));
     self.postMessage({ job: current, asked: data, rows });
   } else {
@@ -24,7 +28,7 @@ function advance(job) {
   const until = performance.now() + 20;
   do {
     if (!rollout.step()) return;
-    const t = rollout.states.length - 2;
+    const t = rollout.computed - 1;
     self.postMessage({ job, t, L: rollout.shown("L", t), H: rollout.shown("H", t) });
   } while (performance.now() < until);
   setTimeout(advance, 0, job);

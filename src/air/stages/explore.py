@@ -1,13 +1,16 @@
 """The stage `explore`: a page that runs trained models in the reader's browser."""
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
 from air import paths
+from air.explorer.export import parameters
 from air.explorer.page import Explored, body, explored, tries
+from air.explorer.recording import bytes_per_puzzle
 from air.params import load_params
 from air.reporting.pages import HERE, PAGES, digest
 from air.reporting.study import Run, Study
@@ -26,12 +29,22 @@ def explore() -> Path:
     measures, puzzles, files = {}, dict[str, Puzzles](), [paths.PARAMS_CHECKED]
     for task in TASKS:
         section = params.task(task)
-        for run in section.explored():
+        runs = section.explored()
+        too_large = []
+        for run in runs:
             with subject(task, *run) as of:
-                puzzles[task] = of.puzzles.first(section.explore.puzzles)
+                model = of.model.to(of.device)
+                fits = parameters(model) <= section.explore.most_parameters(len(runs))
+                number = section.explore.puzzles
+                if not fits:
+                    too_large.append(f"{run[0]} seed {run[1]}")
+                    room = section.explore.part(len(runs)) * 3 / 4 / bytes_per_puzzle(model)
+                    number = max(1, min(number, int(room)))
+                shown = of.puzzles.first(number)
                 solved = study.solved(task, run)
                 known = None if math.isnan(solved) else solved
-                one = explored(of.model, task, run[1], puzzles[task], known, of.device)
+                one = explored(model, task, run[1], shown, known, runs=fits)
+                puzzles[task] = min(puzzles.get(task, shown), shown, key=len)
             models.append(one)
             probes: dict[str, Mapping[Run, Form]] = {
                 "rollout": study.rollouts(task),
@@ -42,6 +55,14 @@ def explore() -> Path:
                 name: found[run].content() for name, found in probes.items() if run in found
             }
             files.append(paths.run(task, *run) / "model.safetensors")
+        if too_large:
+            most = section.explore.most_parameters(len(runs))
+            print(
+                f"explore: {task} {', '.join(too_large)}: more than {most:,} parameters, too large "
+                f"for {task}.explore.megabytes {section.explore.megabytes:g}; the page shows "
+                f"recorded rollouts of {len(puzzles[task])} test puzzles instead",
+                file=sys.stderr,
+            )
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
     precision = params.compute.precision
     text = templates.get_template("page.html.j2").render(
