@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from air import paths
 from air.checkpoint import load_model, save_model
 from air.cli import app
-from air.explorer import export
+from air.explorer import export, recording
+from air.explorer.config import ExploreConfig
 from air.files import UserError
 from air.model.boards import stablemax, tensors
 from air.model.config import ModelConfig
@@ -24,12 +25,15 @@ from air.model.layers import AttentionHook
 from air.model.network import AIR, Level, Observer, Update
 from air.model.variants import PAPER_VARIANTS, Variant
 from air.params import load_params
+from air.sources.datasets import make
+from air.sources.sudoku import SudokuGenerated
 from air.stages.explore import explore
+from air.tasks.maze import FREE, GOAL, START, Maze
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Puzzles
 from tests.conftest import ROOT
 
-SCRIPT = Path(export.__file__).with_name("model.js")
+SCRIPTS = Path(export.__file__).parent
 
 # One rollout as the page computes it: boards, margins, attention of one cell, logits of the end.
 ROLLOUT = """
@@ -57,14 +61,15 @@ async ([file, inputs, cell, frozen, begin]) => {
 
 @pytest.fixture(scope="module")
 def script(browser: Any) -> Any:
-    """A blank page in which model.js has been loaded as a module."""
+    """A blank page in which model.js and recording.js have been loaded as one module."""
     page = browser.new_page()
+    source = [(SCRIPTS / name).read_text(encoding="utf-8") for name in ("model.js", "recording.js")]
     page.evaluate(
         """async (source) => {
           const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
           globalThis.air = await import(url);
         }""",
-        SCRIPT.read_text(encoding="utf-8"),
+        "\n".join(source),
     )
     yield page
     page.close()
@@ -253,6 +258,123 @@ def test_the_shortest_format_that_changes_no_board_is_taken(
     assert export.shortest_format(wide, sudokus[1]) == torch.float32
 
 
+# A recording as the page plays it: boards, margins, attention of one cell in the first updates.
+PLAYED = """
+([bytes, about, puzzle, size, cell, ts]) => {
+  const recording = new air.Recorded(about, Uint8Array.from(bytes), puzzle, size);
+  const shown = { L: [], H: [] };
+  while (recording.step()) {
+    const t = recording.computed - 1;
+    for (const level of ["L", "H"]) shown[level].push(recording.shown(level, t));
+  }
+  const boards = (level) => shown[level].map((one) => Array.from(one.board));
+  const margins = (level) => shown[level].map((one) => Array.from(one.margin));
+  return {
+    boards: [boards("L"), boards("H")], margins: [margins("L"), margins("H")],
+    attention: ts.map((t) => recording.attention(t, cell).map((row) => Array.from(row))),
+  };
+}
+"""
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("cycles", [(2, 2), (1, 3), (3, 1)])
+@pytest.mark.parametrize("task", ["sudokus", "mazes"])
+def test_a_recording_plays_as_the_rollout(
+    task: str,
+    cycles: tuple[int, int],
+    small_model: ModelConfig,
+    script: Any,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "ATTENTION_BYTES", 20 * 20)  # all of 16 cells, 16 of 25
+    monkeypatch.setattr(recording, "SEGMENTS", 2)
+    puzzles = request.getfixturevalue(task)[1].first(3)
+    changed = {"H_cycles": cycles[0], "L_cycles": cycles[1]}
+    config = ModelConfig(**{**small_model.model_dump(), **changed})
+    model = random_model(config, "Lx_H", puzzles)
+    made = recording.recorded(model, puzzles)
+    assert len(made.content) <= len(puzzles) * recording.bytes_per_puzzle(model)
+    assert made.facts["segments"] == [0, config.max_segments - 1]
+    updates = config.updates_per_segment
+    about = {
+        "segments": config.max_segments,
+        "updates": updates,
+        "L_cycles": config.L_cycles,
+        "recorded": made.facts,
+    }
+    first = [updates * segment for segment in made.facts["segments"]]
+    ts = [t + later for t in first for later in (0, config.L_cycles)]
+    inputs, _ = tensors(puzzles.inputs, puzzles.labels)
+    for number, board in enumerate(inputs):
+        cells = made.facts["cells"][number]
+        query = np.flatnonzero(puzzles.task.query_cells(*board_of(puzzles, number))[0])
+        assert set(cells) == set(range(16)) if task == "sudokus" else set(cells) <= set(query)
+        cell = cells[-1]
+        sent = [list(made.content), about, number, puzzles.task.cells, cell, ts]
+        found = script.evaluate(PLAYED, sent)
+        recorder = Recorder(model, cell)
+        x, (z_L, z_H) = model.embed(board[None]), model.fresh_states(1)
+        for _ in range(config.max_segments):
+            z_L, z_H = model.segment(x, z_L, z_H, observer=recorder)
+        assert found["boards"] == recorder.boards
+        np.testing.assert_allclose(found["margins"], recorder.margins, atol=0.5 / 255 + 1e-6)
+        for t, rows in zip(ts, found["attention"], strict=True):
+            mean = np.array(recorder.rows[t]).reshape(-1, puzzles.task.cells).mean(axis=0)
+            np.testing.assert_allclose(rows, [mean], atol=0.01)
+
+
+def board_of(puzzles: Puzzles, number: int) -> tuple[np.ndarray, np.ndarray]:
+    one = puzzles.slice(number, number + 1)
+    return one.inputs, one.labels
+
+
+def test_a_maze_without_a_path_to_ask_about_is_recorded_too() -> None:
+    """Start and goal side by side: no cell is on the path between them."""
+    board = np.full(900, FREE, dtype=np.uint8)
+    board[:2] = START, GOAL
+    asked = recording.asked_cells(Maze(30), board, board)
+    assert len(asked) == recording.ATTENTION_BYTES // 900
+    assert (asked[0], asked[-1]) == (0, 899)
+
+
+@pytest.mark.parametrize(
+    ("size", "wrong", "problem"),
+    [
+        (9, "1" * 80, "A Sudoku of this size has 81 characters, row by row, not 80."),
+        (9, "." * 80 + "x", "Character 81, “X”, is none of 1 to 9 or . for a blank."),
+        (6, "." * 81, "A Sudoku of this size has 36 characters, row by row, not 81."),
+        (6, "." * 35 + "7", "Character 36, “7”, is none of 1 to 6 or . for a blank."),
+    ],
+)
+def test_a_pasted_line_is_a_board_or_a_sentence(
+    size: int, wrong: str, problem: str, browser: Any
+) -> None:
+    config = SudokuGenerated(
+        source="generate", box={9: [3, 3], 6: [2, 3]}[size], clues=size**2 // 2, train=1, test=2
+    )
+    puzzles = make(config)[1]
+    facts = export.task_facts(puzzles.task)
+    page = browser.new_page()
+    page.add_script_tag(content=(SCRIPTS / "puzzles.js").read_text(encoding="utf-8"))
+
+    def call(function: str, *arguments: Any) -> Any:
+        return page.evaluate(f"([...given]) => {function}(...given)", [facts, *arguments])
+
+    for blank in ".0_":
+        line = "".join(blank if token == 1 else str(token - 1) for token in puzzles.inputs[0])
+        spaced = "\n".join(" " + line[at : at + size] for at in range(0, size**2, size))
+        for text in (line, spaced):
+            board = call("sudoku_from", text)
+            assert board == puzzles.inputs[0].tolist()
+    found = call("sudoku_answers", board)
+    assert found["count"] == 1
+    assert found["answer"] == puzzles.labels[0].tolist()
+    assert call("sudoku_from", wrong) == problem
+    page.close()
+
+
 # The page ----------------------------------------------------------------------------------------
 
 
@@ -282,8 +404,11 @@ LAST = 3 * CONFIG.updates_per_segment
 class Reader:
     """The page as someone sees it who opened it from the disk; `problems` is what went wrong."""
 
-    def __init__(self, browser: Any, study: Path, fragment: str = "") -> None:
-        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+    def __init__(
+        self, browser: Any, study: Path, fragment: str = "", scheme: str = "light"
+    ) -> None:
+        size = {"width": 1280, "height": 900}
+        self.page = browser.new_page(viewport=size, color_scheme=scheme)
         self.problems: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -442,6 +567,52 @@ def test_walls_are_built_by_click(browser: Any, study: Path) -> None:
     reader.close()
 
 
+def test_start_and_goal_are_moved_by_keys(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study, "#task=maze")
+    board = reader.page.locator("#puzzle-board svg")
+
+    def press(key: str, cell: int) -> list[str]:
+        for arrow, times in (("Up", 4), ("Left", 4), ("Down", cell // 5), ("Right", cell % 5)):
+            for _ in range(times):
+                board.press(f"Arrow{arrow}")
+        board.press(key)
+        reader.wait()
+        return reader.puzzle()
+
+    before = reader.puzzle()
+    start, goal, free = (before.index(symbol) for symbol in "SG ")
+    moved = press("s", free)
+    assert (moved.index("S"), moved.index("G"), moved[start]) == (free, goal, " ")
+    swapped = press("G", free)
+    assert (swapped.index("S"), swapped.index("G")) == (goal, free)
+    assert sum(token in ("S", "G") for token in swapped) == 2
+    assert press("g", free) == swapped  # where it is already
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("board", "message"),
+    [
+        ("3422222222222222222222222", ""),  # side by side
+        ("3222411111222222222222222", ""),  # along a wall
+        ("3212211111222222222222224", "No path leads from start to goal."),
+        ("3222222222222222222222224", "Several shortest paths lead from start to goal, so"),
+        ("3222222112224222222222222", "Several shortest paths lead from start to goal, so"),
+        ("3222212112124222222222222", ""),  # with a wall in all but one
+    ],
+)
+def test_a_maze_has_an_answer_if_one_path_is_shortest(
+    board: str, message: str, browser: Any, study: Path
+) -> None:
+    reader = Reader(browser, study, f"#task=maze&board={board}")
+    assert reader.text("#puzzle-title") == "Puzzle, edited"
+    found = reader.text("#message")
+    assert found.startswith(message) and bool(found) == bool(message)
+    counts = reader.text(".counts")
+    assert counts.startswith("right") == (not message)  # against the answer, where there is one
+    reader.close()
+
+
 def test_the_address_holds_the_view(browser: Any, study: Path) -> None:
     reader = Reader(browser, study)
     reader.page.select_option("#task", "maze")
@@ -484,7 +655,7 @@ def test_a_cells_attention_is_the_models(reader: Reader, study: Path) -> None:
     reader.page.locator("#panes rect").nth(cell).hover(force=True)
     for place, update in ((0, 0), (1, 2)):
         rows = np.array(recorder.rows[update]).reshape(-1, 16)
-        share = f"{100 * rows[:, near].sum(axis=1).mean():.0f} % on its neighbourhood"
+        share = f"{100 * rows[:, near].sum(axis=1).mean():.0f}% on its neighbourhood"
         reader.page.wait_for_function(
             "([place, share]) => document.querySelectorAll('.share')[place].textContent"
             ".startsWith(share)",
@@ -492,13 +663,201 @@ def test_a_cells_attention_is_the_models(reader: Reader, study: Path) -> None:
         )
 
 
-def test_the_page_is_for_everyone(reader: Reader) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("task", ["sudoku", "maze"])
+def test_the_page_is_for_everyone(browser: Any, study: Path, task: str, scheme: str) -> None:
+    reader = Reader(browser, study, f"#task={task}", scheme)
+    assert_accessible(reader)
+    reader.page.set_viewport_size({"width": 390, "height": 800})  # a phone
+    assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390
+    reader.close()
+
+
+def assert_accessible(reader: Reader) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(reader.page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == []
-    reader.page.set_viewport_size({"width": 390, "height": 800})  # a phone
-    assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+# The contrast (WCAG 2) of each symbol with its cell, as the browser computes colours.
+CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const luminance = (colour) => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = Array.from(canvas.getImageData(0, 0, 1, 1).data.slice(0, 3), (channel) => {
+      const share = channel / 255;
+      return share <= .04045 ? share / 12.92 : ((share + .055) / 1.055) ** 2.4;
+    });
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  return Array.from(document.querySelectorAll("#puzzle-board rect, #panes rect"), (rect) => {
+    const text = rect.nextElementSibling;
+    if (!text.textContent.trim()) return 21;
+    const pair = [rect, text].map((one) => luminance(getComputedStyle(one).fill));
+    return (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("task", ["sudoku", "maze"])
+def test_symbols_stand_out_from_their_cells(
+    browser: Any, study: Path, task: str, scheme: str
+) -> None:
+    """Where the model is sure: paleness is meant to be pale."""
+    reader = Reader(browser, study, f"#task={task}&margin=no&t={LAST}", scheme)
+    found = reader.page.evaluate(CONTRASTS)
+    assert min(found) >= 4.5
+    assert any(contrast < 21 for contrast in found)
+    background = reader.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    reader.close()
+
+
+def test_the_keyboard_is_enough(reader: Reader) -> None:
+    def focused() -> str:
+        return str(
+            reader.page.evaluate(
+                """() => document.activeElement.id || document.activeElement.parentElement.id"""
+            )
+        )
+
+    def tab_to(place: str) -> None:
+        for _ in range(30):
+            reader.page.keyboard.press("Tab")
+            passed.append(focused())
+            if passed[-1] == place:
+                return
+        raise AssertionError(f"{place} cannot be reached: {passed}")
+
+    passed: list[str] = []
+    tab_to("task")
+    tab_to("puzzle-board")
+    assert [place for place in passed if place in ("task", "a", "b", "freeze", "margin")] == [
+        "task", "a", "b", "freeze", "margin"
+    ]  # fmt: skip
+    before = reader.puzzle()
+    reader.page.keyboard.press("ArrowDown")
+    cell = 4 + before[4:8].index("")
+    for _ in range(cell - 4):
+        reader.page.keyboard.press("ArrowRight")
+    reader.page.keyboard.press("3")
+    reader.wait()
+    assert [cell for cell in range(16) if reader.puzzle()[cell] != before[cell]] == [cell]
+    assert focused() == "puzzle-board"  # to go on typing
+    reader.page.keyboard.press("Delete")
+    reader.wait()
+    assert reader.puzzle() == before
+    tab_to("reset")
+    reader.page.keyboard.press("Enter")
+    assert reader.text("#puzzle-title") == "Test puzzle 1"
+    tab_to("play")
+    reader.page.keyboard.press("Enter")
+    reader.page.wait_for_function(f"document.getElementById('t').value == {LAST}")
+    tab_to("t")
+    reader.page.keyboard.press("Home")
+    assert reader.text("#where").startswith("sub-step 1 of")
+    reader.page.keyboard.press("Tab")  # the first variant's z_L
+    reader.page.keyboard.press("ArrowRight")
+    reader.page.wait_for_function(
+        "document.getElementById('asked').textContent.startsWith('From row 2, column')"
+    )
+    tab_to("layer")
+    reader.page.keyboard.press("ArrowDown")
+    assert reader.page.locator("#layer").input_value() == "1"
+
+
+@pytest.fixture(scope="module")
+def recorded_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with too little room for its models."""
+    folder = tmp_path_factory.mktemp("recorded") / "study"
+    shutil.copytree(study, folder)
+    with contextlib.chdir(folder):
+        params = Path("params.yaml")
+        text = params.read_text(encoding="utf-8")
+        text = text.replace("seeds: null, puzzles: 20", "seeds: null, puzzles: 20, megabytes: 0.03")
+        params.write_text(text, encoding="utf-8")
+        ended = CliRunner().invoke(app, ["explore"], catch_exceptions=False)
+    assert ended.stdout == "reports/html/explore.html written\n"
+    assert ended.stderr.splitlines()[-1] == (
+        "explore: maze Lx_H seed 0, Lx_Hx seed 0: more than 2,812 parameters, too large for "
+        "maze.explore.megabytes 0.03; the page shows recorded rollouts of 2 test puzzles instead"
+    )
+    return folder
+
+
+def test_a_large_model_is_shown_by_recorded_rollouts(
+    browser: Any, study: Path, recorded_study: Path
+) -> None:
+    live, recorded = Reader(browser, study), Reader(browser, recorded_study)
+    number = recorded.page.locator("#puzzle option:not([value=edited])").count()
+    assert 1 < number < 20
+    for key in ("puzzle", "task"):
+        for reader in (live, recorded):
+            reader.page.select_option(f"#{key}", {"puzzle": str(number - 1), "task": "maze"}[key])
+            reader.wait()
+        for t in (1, 2, 3, LAST - 1, LAST):
+            for reader in (live, recorded):
+                reader.page.locator("#t").fill(str(t))
+            boards = [[reader.board(place) for place in range(4)] for reader in (live, recorded)]
+            assert boards[0] == boards[1]
+            assert live.text(".counts") == recorded.text(".counts")
+    assert "run here, in your browser" in live.text("main")
+    assert "have been recorded" in recorded.text("main")
+    size = [(path / "reports/html/explore.html").stat().st_size for path in (study, recorded_study)]
+    assert size[1] < size[0]
+    live.close()
+    recorded.close()
+
+
+def test_what_a_recording_cannot_do_is_said_and_off(browser: Any, recorded_study: Path) -> None:
+    fragment = "#freeze=H&layer=2&board=1111111111111111&cell=6"
+    reader = Reader(browser, recorded_study, fragment)
+    model = load_model(recorded_study / "results/sudoku/Lx_H/seed0/model.safetensors")
+    count = sum(parameter.numel() for parameter in model.parameters())
+    why = reader.text("#recorded")
+    assert why.startswith(f"Lx_H has {count:,} and Lx_Hx has {count:,} parameters, too many")
+    assert "the puzzle cannot be edited and no state can be frozen" in why
+    assert why.endswith("in the first updates of segments 1, 2, and 3.")
+    for key in ("freeze", "layer", "head"):
+        assert reader.page.locator(f"#{key}").is_disabled()
+    assert reader.page.locator("#freeze").input_value() == ""
+    assert reader.text("#puzzle-title") == "Test puzzle 1"
+    assert not reader.page.locator("#paste-form").is_visible()
+    before = reader.puzzle()
+    board = reader.page.locator("#puzzle-board svg")
+    board.press("ArrowRight")
+    board.press("1")
+    assert reader.puzzle() == before
+    assert_accessible(reader)
+    reader.close()
+
+
+def test_a_recordings_attention_is_that_of_its_first_updates(
+    browser: Any, study: Path, recorded_study: Path
+) -> None:
+    updates = CONFIG.updates_per_segment
+    live = Reader(browser, study, f"#t={updates + 1}&cell=6")
+    shares = [live.text(".share"), live.page.locator(".share").nth(1).text_content()]
+    recorded = Reader(browser, recorded_study, f"#t={updates + 5}&cell=6")
+    titles = recorded.page.locator("#maps h4").all_text_contents()
+    assert titles[:2] == [
+        f"L-update, sub-step {updates + 1}", f"H-update, sub-step {updates + CONFIG.L_cycles + 1}"
+    ]  # fmt: skip
+    found = [recorded.text(".share"), recorded.page.locator(".share").nth(1).text_content()]
+    for one, other in zip(shares, found, strict=True):
+        percents = [int(text.split("%")[0]) for text in (one, other)]
+        assert abs(percents[0] - percents[1]) <= 1
+    live.close()
+    recorded.close()
+
+
+@pytest.mark.parametrize(("models", "most"), [(1, 468_750), (4, 117_187)])
+def test_the_largest_model_of_a_page_follows_from_its_room(models: int, most: int) -> None:
+    """2.5 MB hold 468,750 numbers of 4 bytes, each 16/3 bytes of base64."""
+    assert ExploreConfig().most_parameters(models) == most
 
 
 def test_what_the_study_says_stands_beside_what_to_try(reader: Reader, study: Path) -> None:

@@ -27,7 +27,7 @@ const fill = (select, entries, chosen) => {
 };
 const models_of = (name) => facts.models.filter((model) => model.task === name);
 const place = (cell) => `row ${Math.floor(cell / task.columns) + 1}, column ${(cell % task.columns) + 1}`;
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}%`;
 const chosen_models = () =>
   [view.a, view.b].filter(Boolean).map((id) => facts.models.find((model) => model.id === id));
 const recordings = () => chosen_models().filter((model) => model.recorded);
@@ -112,7 +112,8 @@ class Board {
       const colour = undecided ? "var(--none)" : fills[token] ? shade_of(fills[token]) : "var(--cell)";
       const sure = margin && !undecided ? .25 + .75 * margin[cell] : 1;
       const pale = `color-mix(in srgb, ${colour} ${100 * sure}%, var(--cell))`;
-      this.cells[cell].style.fill = wrong ? `color-mix(in srgb, ${pale} 65%, var(--wrong))` : pale;
+      const rest = fills[token] ? 80 : 65; // of the fill, on which the symbol must remain readable
+      this.cells[cell].style.fill = wrong ? `color-mix(in srgb, ${pale} ${rest}%, var(--wrong))` : pale;
       const symbol = symbols[token], hidden = undecided || (fills[token] && "#o".includes(symbol));
       this.texts[cell].textContent = hidden ? "" : symbol;
       this.texts[cell].style.fillOpacity = sure;
@@ -501,6 +502,7 @@ function settle() {
   by("hint").textContent = editable() ? rules_of(task).hint : "";
   by("paste-form").hidden = !editable() || !rules_of(task).read;
   for (const key of ["freeze", "layer", "head"]) by(key).disabled = recorded.length > 0;
+  by("violation").textContent = task.violation;
   by("recorded").textContent = recorded.length ? why_recorded(recorded) : "";
   run();
 }

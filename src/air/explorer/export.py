@@ -90,6 +90,7 @@ def task_facts(task: Task) -> dict[str, Any]:
         "columns": task.columns,
         "vocabulary": list(task.vocabulary),
         "undecided": task.undecided_token,
+        "violation": task.wording.violation,
         "mask": task.mask_token,
         "look": task.look(),
         "near": [np.flatnonzero(row).tolist() for row in nearest.matrix],

@@ -139,6 +139,7 @@ def tries(
         if attention := measured.get("attention"):
             pair = [of_model, *([beside] if beside else [])]
             of_task = puzzles[of_model["task"]]
+            title = of_task.task.title
             contrasts = [
                 f"{one['variant']} {_points(measures[one['id']]['attention'], of_task)}"
                 for one in pair
@@ -146,8 +147,8 @@ def tries(
             ]
             text = (
                 "Point at a cell and compare how much of its attention falls on its neighbourhood "
-                f"in the two updates. Over {attention['puzzles']} test puzzles, the L-update's "
-                f"share exceeds the H-update's by: {', '.join(contrasts)}."
+                f"in the two updates. Over {attention['puzzles']} test puzzles of {title}, the "
+                f"L-update's share exceeds the H-update's by: {', '.join(contrasts)}."
             )
             found.append(Try("Where do the two updates look?", text, _view(pair, t=13)))
             break
@@ -155,11 +156,12 @@ def tries(
         if "recorded" in of_model:  # nothing can be frozen
             continue
         if freeze := measures[of_model["id"]].get("freeze"):
+            title = puzzles[of_model["task"]].task.title
             normal, frozen = (freeze[name]["z_L"] for name in ("normal", "freeze_H"))
             moved, still = (part["content_changes"]["mean"] for part in (normal, frozen))
             text = (
                 "z_L then works beside a z_H that keeps its first value. Over "
-                f"{freeze['puzzles']} test puzzles, z_L then solves "
+                f"{freeze['puzzles']} test puzzles of {title}, z_L then solves "
                 f"{frozen['exact_accuracy']:.0%} instead of {normal['exact_accuracy']:.0%}, and "
                 f"its cells change {still:.0f} times per rollout instead of {moved:.0f}. "
                 "Next, freeze it from a later segment."
@@ -170,12 +172,13 @@ def tries(
             break
     for of_model in sorted(by_id.values(), key=lambda one: one["task"]):
         if rollout := measures[of_model["id"]].get("rollout"):
+            title = puzzles[of_model["task"]].task.title
             right = rollout["z_H"]["cell_accuracy"]["mean"]
             updates, exact = rollout["updates_per_segment"], rollout["z_H"]["exact_by_segment"]
             text = (
                 "Start at the end of the first segment and go on step by step. Over "
-                f"{rollout['puzzles']} test puzzles, z_H of {of_model['variant']} is right in "
-                f"{right[updates - 1]:.0%} of the cells after the first segment and in "
+                f"{rollout['puzzles']} test puzzles of {title}, z_H of {of_model['variant']} is "
+                f"right in {right[updates - 1]:.0%} of the cells after the first segment and in "
                 f"{right[-1]:.0%} after the last; in whole boards: {exact['mean'][0]:.0%} and "
                 f"{exact['mean'][rollout['segments'] - 1]:.0%}."
             )
