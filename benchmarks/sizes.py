@@ -23,10 +23,18 @@ SIZES: dict[str, tuple[ModelConfig, int, int, int]] = {
             max_segments=8,
         ), 8, 36, 32,
     ),
+    "medium": (
+        ModelConfig(hidden_size=96, heads=2, inner_multiple=32, max_segments=8), 11, 81, 32,
+    ),
     "paper": (ModelConfig(), 11, 81, 768),
     "maze": (ModelConfig(), 6, 900, 768),
 }  # fmt: skip
-TASKS: dict[str, Task] = {"mini": Sudoku(2, 3), "paper": Sudoku(3, 3), "maze": Maze(30)}
+TASKS: dict[str, Task] = {
+    "mini": Sudoku(2, 3),
+    "medium": Sudoku(3, 3),
+    "paper": Sudoku(3, 3),
+    "maze": Maze(30),
+}
 RECIPE = TrainConfig(steps=10_000, lr=1e-4, warmup_steps=0)
 
 
