@@ -63,6 +63,8 @@ def test_published_parameters_are_the_preset(published: Path) -> None:
                 del expected[task]["train"][key]
         if "explore" not in told[task]:
             del expected[task]["explore"]
+        elif "megabytes" not in told[task]["explore"]:
+            del expected[task]["explore"]["megabytes"]
     assert told == expected
 
 
