@@ -539,7 +539,7 @@ def test_a_sudoku_is_edited_by_keys(reader: Reader, study: Path) -> None:
 
 
 def test_a_sudoku_is_pasted(reader: Reader) -> None:
-    for pasted, said in (
+    for pasted, message in (
         ("12 34", "A Sudoku of this size has 16 characters, row by row, not 4."),
         ("1234 34.. .... ...9", "Character 16, “9”, is none of 1 to 4 or . for a blank."),
         (". " * 16, "This Sudoku has several solutions."),
@@ -548,7 +548,7 @@ def test_a_sudoku_is_pasted(reader: Reader) -> None:
     ):
         reader.page.fill("#paste", pasted)
         reader.page.click("#paste-form button")
-        assert reader.text("#message") == said
+        assert reader.text("#message") == message
     reader.wait()
     assert reader.puzzle() == [*"123434122143432", ""]
 
@@ -894,16 +894,16 @@ def test_a_study_without_models_says_so(study: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("section", "problem"),
     [
         ("variants: [L_Hx], seeds: null", "sudoku.explore.variants: L_Hx is not among"),
         ("variants: null, seeds: [7]", "sudoku.explore.seeds: 7 is not among"),
         ("variants: [Lx_H, Lx_H], seeds: null", "sudoku.explore.variants: Lx_H stands twice"),
     ],
 )
-def test_only_trained_models_can_be_explored(asked: str, said: str, tmp_path: Path) -> None:
+def test_only_trained_models_can_be_explored(section: str, problem: str, tmp_path: Path) -> None:
     text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
     path = tmp_path / "params.yaml"
-    path.write_text(text.replace("variants: null, seeds: null", asked, 1), encoding="utf-8")
-    with pytest.raises(UserError, match=re.escape(said)):
+    path.write_text(text.replace("variants: null, seeds: null", section, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(problem)):
         load_params(path)

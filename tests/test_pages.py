@@ -152,8 +152,10 @@ def test_a_page_opens_in_a_browser(
     assert page.evaluate("Array.from(document.images).every(image => image.naturalWidth > 0)")
     assert page.title().endswith("AIR, reproduced")
     assert len(page.screenshot(path=tmp_path / f"{name}.png", full_page=True)) > 10_000
-    found = Axe().run(page).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = [one for one in Axe().run(page).response["violations"] if one["impact"] != "minor"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
     page.set_viewport_size({"width": 390, "height": 800})  # a phone
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert said == []
