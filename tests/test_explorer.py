@@ -848,7 +848,7 @@ def test_a_recordings_attention_is_that_of_its_first_updates(
     ]  # fmt: skip
     found = [recorded.text(".share"), recorded.page.locator(".share").nth(1).text_content()]
     for one, other in zip(shares, found, strict=True):
-        percents = [int(text.split("%")[0]) for text in (one, other)]
+        percents = [float(text.split("%")[0]) for text in (one, other)]
         assert abs(percents[0] - percents[1]) <= 1
     live.close()
     recorded.close()

@@ -27,7 +27,7 @@ const fill = (select, entries, chosen) => {
 };
 const models_of = (name) => facts.models.filter((model) => model.task === name);
 const place = (cell) => `row ${Math.floor(cell / task.columns) + 1}, column ${(cell % task.columns) + 1}`;
-const percent = (share) => `${Math.round(100 * share)}%`;
+const percent = (share) => `${(100 * share).toFixed(share < .1 ? 1 : 0)}%`;
 const chosen_models = () =>
   [view.a, view.b].filter(Boolean).map((id) => facts.models.find((model) => model.id === id));
 const recordings = () => chosen_models().filter((model) => model.recorded);
@@ -459,7 +459,7 @@ function run() {
 function why_recorded(models) {
   const names = models.map(({ variant, parameters }) => `${variant} has ${parameters.toLocaleString("en")}`);
   const segments = new Intl.ListFormat("en").format(models[0].recorded.segments.map((segment) => `${segment + 1}`));
-  return `${names.join(" and ")} parameters, too many for a page, so that its rollouts have been recorded: ` +
+  return `${names.join(" and ")} parameters, too many for a page, which shows recorded rollouts instead: ` +
     "the puzzle cannot be edited and no state can be frozen. Attention is the mean over layers and heads, in the " +
     `first updates of segments ${segments}.`;
 }
