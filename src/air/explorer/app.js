@@ -316,8 +316,8 @@ class Pane {
     const asked = cell_asked(), { columns } = task;
     const away = (cell) =>
       (Math.floor(cell / columns) - Math.floor(asked / columns)) ** 2 + ((cell % columns) - (asked % columns)) ** 2;
-    return this.model.recorded?.cells[view.puzzle]
-      .reduce((best, cell) => (away(cell) < away(best) ? cell : best)) ?? asked;
+    const kept = this.model.recorded?.cells[view.puzzle] ?? [];
+    return kept.length ? kept.reduce((best, cell) => (away(cell) < away(best) ? cell : best)) : asked;
   }
 
   ask() {
@@ -458,10 +458,12 @@ function run() {
 /** Why some things cannot be done with these models. */
 function why_recorded(models) {
   const names = models.map(({ variant, parameters }) => `${variant} has ${parameters.toLocaleString("en")}`);
-  const segments = new Intl.ListFormat("en").format(models[0].recorded.segments.map((segment) => `${segment + 1}`));
+  const { segments, cells } = models[0].recorded;
+  const listed = new Intl.ListFormat("en").format(segments.map((segment) => `${segment + 1}`));
+  const attention = cells[0].length
+    ? ` Attention is the mean over layers and heads, in the first updates of segments ${listed}.` : "";
   return `${names.join(" and ")} parameters, too many for a page, which shows recorded rollouts instead: ` +
-    "the puzzle cannot be edited and no state can be frozen. Attention is the mean over layers and heads, in the " +
-    `first updates of segments ${segments}.`;
+    `the puzzle cannot be edited and no state can be frozen.${attention}`;
 }
 
 /** The controls from `view`, which may hold anything: what does not fit becomes the default. */

@@ -29,6 +29,7 @@ export class Recorded {
 
   /** As Rollout's, but the mean over layers and heads, and of kept updates and cells alone. */
   attention(t, cell) {
+    if (!this.asked.length) return []; // a model without attention
     const segment = this.segments.indexOf(Math.floor(t / this.updates)), is_H = t % this.updates ? 1 : 0;
     const at = ((2 * segment + is_H) * this.asked.length + this.asked.indexOf(cell)) * this.cells;
     const squares = Float32Array.from(this.roots.subarray(at, at + this.cells), (root) => root * root);

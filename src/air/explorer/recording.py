@@ -22,7 +22,8 @@ class Recording:
     """What the page plays instead of a model.
 
     ``facts`` holds ``segments`` (counted from 0, those whose attention is kept) and ``cells`` (by
-    puzzle, those whose attention is kept). ``content`` is uint8, puzzle by puzzle:
+    puzzle, those whose attention is kept: none if the model has no attention). ``content`` is
+    uint8, puzzle by puzzle:
 
     - 1 + T boards [S]: z_H's at the start, then that of the state which each sub-step updates;
     - as many margins [S], with 255 for 1;
@@ -41,9 +42,15 @@ def looked_at(segments: int) -> list[int]:
     return sorted({int(place) for place in places.round()})
 
 
-def asked_cells(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The cells of a puzzle (boards [S]) whose attention is kept: all, or some query cells."""
-    most = ATTENTION_BYTES // task.cells
+def most_cells(model: AIR) -> int:
+    """Of how many cells of a board attention is kept at most."""
+    if model.config.mixing != "attention":
+        return 0
+    return min(model.cells, ATTENTION_BYTES // model.cells)
+
+
+def asked_cells(task: Task, inputs: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
+    """The cells of a puzzle (boards [S]) whose attention is kept: all, or ``most`` query cells."""
     if task.cells <= most:
         return np.arange(task.cells)
     query = np.flatnonzero(task.query_cells(inputs[None], labels[None])[0])
@@ -56,8 +63,7 @@ def bytes_per_puzzle(model: AIR) -> int:
     """The most that one puzzle takes in :attr:`Recording.content`."""
     steps = model.config.max_segments * model.config.updates_per_segment
     segments = len(looked_at(model.config.max_segments))
-    rows = min(model.cells, ATTENTION_BYTES // model.cells)
-    return model.cells * (2 * (1 + steps) + 2 * segments * rows)
+    return model.cells * (2 * (1 + steps) + 2 * segments * most_cells(model))
 
 
 class _Recorder(Observer):
@@ -94,10 +100,12 @@ class _Recorder(Observer):
         self.margins.append((255 * (best - second)).round().to(torch.uint8))
 
     def content(self) -> bytes:
-        layers = self.model.config.layers
-        rows = torch.stack(self.rows).unflatten(0, (-1, layers)).mean(dim=1)
-        roots = (255 * (rows / rows.amax(dim=-1, keepdim=True)).sqrt()).round().to(torch.uint8)
-        parts = (torch.stack(self.boards), torch.stack(self.margins), roots)
+        parts = [torch.stack(self.boards), torch.stack(self.margins)]
+        if self.rows:
+            layers = self.model.config.layers
+            rows = torch.stack(self.rows).unflatten(0, (-1, layers)).mean(dim=1)
+            share_of_most = rows / rows.amax(dim=-1, keepdim=True)
+            parts.append((255 * share_of_most.sqrt()).round().to(torch.uint8))
         return b"".join(part.cpu().numpy().tobytes() for part in parts)
 
 
@@ -108,7 +116,7 @@ def recorded(model: AIR, puzzles: Puzzles, label: str = "explore") -> Recording:
     content, asked = bytearray(), []
     with Progress(label, len(puzzles), "puzzles") as progress:
         for inputs, labels in zip(puzzles.inputs, puzzles.labels, strict=True):
-            asked.append(asked_cells(task, inputs, labels))
+            asked.append(asked_cells(task, inputs, labels, most_cells(model)))
             recorder = _Recorder(model, asked[-1])
             x = model.embed(tensors(inputs[None], labels[None])[0].to(model.H_init.device))
             z_L, z_H = model.fresh_states(1)
