@@ -150,7 +150,7 @@ def test_a_copy_of_the_project_runs_its_own_code(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", code, "check"], capture_output=True, text=True, cwd=tmp_path
     )
-    assert ended.stdout.startswith("the copy's"), ended.stderr
+    assert ended.stderr.startswith("the copy's"), ended.stderr
 
 
 def test_checking_parameters_needs_no_torch() -> None:

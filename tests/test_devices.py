@@ -8,9 +8,10 @@ from pathlib import Path
 from air.devices import take
 
 JOB = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from air.devices import take
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 print(*take(["GPU-a", "GPU-b"], int(sys.argv[2]), Path(sys.argv[1])), flush=True)
 time.sleep(60)
 """

@@ -402,7 +402,7 @@ def study(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 path = paths.run(task, variant, 0) / "model.safetensors"
                 save_model(model, path, {"task": task, "seed": 0})
         ended = CliRunner().invoke(app, ["explore"], catch_exceptions=False)
-        assert ended.stdout == "reports/html/explore.html written\n"
+        assert ended.stderr.endswith("reports/html/explore.html written\n")
     return folder
 
 

@@ -7,6 +7,7 @@ checkpoints (test_foreign_checkpoints.py), damage at random (test_fuzz.py).
 
 import io
 import json
+import logging
 import os
 import shutil
 import sys
@@ -564,8 +565,9 @@ def keep_folder(keys: list[Path]) -> Callable[..., Any]:
 
 def test_one_flipped_bit_in_a_state_is_noticed(
     tmp_path: Path, small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles],
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO, "air")
     run = small_run(small_model)
     undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")
     state = tmp_path / "b/state.safetensors"
@@ -574,7 +576,8 @@ def test_one_flipped_bit_in_a_state_is_noticed(
         if damage:
             damage(state)
         resumed, _ = train(run, sudokus[0], CPU, tmp_path / "b")
-        said = capsys.readouterr().err
+        said = caplog.text
+        caplog.clear()
         assert ("going on from step" in said) == (damage is None)
         assert ("state.safetensors: " in said and "set aside as" in said) == (damage is not None)
         assert bytes_of(resumed) == bytes_of(undisturbed)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import logging
 import os
 import re
 import shutil
@@ -288,8 +289,9 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_files_as_people_have_them(
-    form: str, tmp_path: Path, sudoku_rows: Rows, capsys: pytest.CaptureFixture[str]
+    form: str, tmp_path: Path, sudoku_rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "air")
     name, content = as_text(sudoku_rows, form)
     path = tmp_path / name
     path.write_bytes(content)
@@ -299,7 +301,7 @@ def test_files_as_people_have_them(
     assert np.array_equal(split.labels, expected.labels)
     assert split.ratings is None
     assert split.facts.sha256 == hashlib.sha256(content).hexdigest()
-    said = capsys.readouterr().err.splitlines()
+    said = caplog.messages
     assert [line for line in said if FORMS[form] in line] == said[:1]
     assert said[0].startswith(f"data sudoku: {name}: ")
 

@@ -174,7 +174,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     tmp_path: Path,
     small_model: ModelConfig,
     sudokus: tuple[Puzzles, Puzzles],
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = small_run(small_model)
     undisturbed, _ = train(run, sudokus[0], CPU, tmp_path / "a")
@@ -183,7 +183,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     state = tmp_path / "b" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     resumed, _ = train(run, sudokus[0], CPU, tmp_path / "b")
-    assert "set aside" in capsys.readouterr().err
+    assert "set aside" in caplog.text
     assert bytes_of(resumed) == bytes_of(undisturbed)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,19 +10,38 @@ from typing import Annotated, Any
 
 import typer
 
-from air import paths
+from air import __version__, paths
 from air.files import UserError, ensure_home
+from air.verbosity import App, Quiet, Verbose, by_default, show
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # of typer's own click, by no other name
+log = logging.getLogger("air.cli")  # also where this file is run as __main__
 
-app = typer.Typer(
+app = App(
     help="The stages of the AIR study, one command each. `snakemake --cores all` or `dvc repro` "
     "runs them all in order; every command reads params.yaml in the current folder.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(given: bool) -> None:
+    if given:
+        print(f"air {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
+    ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    by_default(context)
 
 
 def _known_task(name: str | None) -> str | None:
@@ -32,9 +52,27 @@ def _known_task(name: str | None) -> str | None:
     return name
 
 
-Task = Annotated[str, typer.Argument(help="which task", callback=_known_task)]
+def _tasks(incomplete: str) -> list[str]:
+    from air.tasks.registry import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
+def _variants(incomplete: str) -> list[str]:
+    from air.model.variants import PAPER_VARIANTS
+
+    return [name for name in PAPER_VARIANTS if name.startswith(incomplete)]
+
+
+Task = Annotated[
+    str, typer.Argument(help="which task", callback=_known_task, autocompletion=_tasks)
+]
 VariantName = Annotated[
-    str, typer.Argument(help="a variant: one that `air variants` lists, or a name such as L3x_H")
+    str,
+    typer.Argument(
+        help="a variant: one that `air variants` lists, or a name such as L3x_H",
+        autocompletion=_variants,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="which training run", min=0, max=2**63 - 1)]
 
@@ -50,21 +88,22 @@ def main() -> None:
     """Run a command; what the user can fix ends in one sentence and exit code 2."""
     _run_the_code_of_this_folder()
     ensure_home()
+    show(logging.INFO)
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="air", standalone_mode=False))
     except UserError as error:
-        print(f"air: {error}", file=sys.stderr)
+        log.error("%s", error)
         sys.exit(2)
     except ClickException as error:  # wrong arguments
         said = UserError(error.format_message().replace("Value error, ", "").rstrip("."))
-        print(f"air: {said}; see --help", file=sys.stderr)
+        log.error("%s; see --help", said)
         sys.exit(2)
     except BrokenPipeError:  # nobody reads our output any more, such as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that cannot be written
         name = error.filename2 or error.filename or "cannot write"
-        print(f"air: {UserError(f'{name}: {error.strerror}')}", file=sys.stderr)
+        log.error("%s", UserError(f"{name}: {error.strerror}"))
         sys.exit(2 if error.errno in IN_THE_WAY else 1)
 
 
@@ -96,7 +135,7 @@ def check(
         return
     from air.stages.check import check as stage
 
-    print(f"params.yaml is valid: preset {stage()}")
+    log.info("params.yaml is valid: preset %s", stage())
 
 
 @app.command(epilog="Example: air variants")
@@ -173,7 +212,7 @@ def import_checkpoint(
         origin["imported"] |= {"hub": hub}
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
     save_model(model, target, origin)
-    print(
+    log.info(
         f"{target} written: {model.variant.name}, boards of {model.cells} cells, "
         f"task {origin['task'] or 'unknown'}, seed {origin['seed']}"
     )
@@ -220,7 +259,9 @@ def solve(
         list[str] | None,
         typer.Argument(help="boards line by line as one word each, files of such lines, or -"),
     ] = None,
-    variant: Annotated[str, typer.Option(help="the model's variant")] = "Lx_H",
+    variant: Annotated[
+        str, typer.Option(help="the model's variant", autocompletion=_variants)
+    ] = "Lx_H",
     seed: Seed = 0,
     model: Annotated[
         Path | None, typer.Option(help="[default: results/TASK/VARIANT/seedSEED/model.safetensors]")
@@ -278,7 +319,7 @@ def claims() -> None:
     from air.stages.claims import claims as stage
 
     for name, verdict in stage().items():
-        print(f"{name}: {verdict}")
+        log.info("%s: %s", name, verdict)
 
 
 @app.command(epilog="Example: air report index")
@@ -288,7 +329,7 @@ def report(
     """Run a notebook and render it: reports/html/NOTEBOOK.html, and its figures in files/."""
     from air.stages.report import report as stage
 
-    print(f"{stage(notebook)} written")
+    log.info("%s written", stage(notebook))
 
 
 @app.command(epilog="Example: air explore, then open reports/html/explore.html")
@@ -296,7 +337,7 @@ def explore() -> None:
     """Make a page that runs trained models in the browser: reports/html/explore.html."""
     from air.stages.explore import explore as stage
 
-    print(f"{stage()} written")
+    log.info("%s written", stage())
 
 
 @app.command(epilog="Example: air verify, or against another commit: air verify --against v0.1.0")
@@ -335,7 +376,7 @@ def publish() -> None:
     study = Study.load()
     target = paths.PUBLISHED / study.params.preset
     copy(study, target)
-    print(f"{target} written")
+    log.info("%s written", target)
 
 
 @app.command(epilog="Example: air scales --write")
@@ -372,7 +413,7 @@ def bundle(
         sys.exit(1 if faults else 0)
     target = output or Path(f"air-{Study.load().params.preset}.zip")
     count = bundling.write(target)
-    print(f"{target} written: {count} files, {target.stat().st_size / 1e6:.1f} MB")
+    log.info(f"{target} written: {count} files, {target.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

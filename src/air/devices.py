@@ -1,12 +1,14 @@
 """The device that computes, its precision and its number of threads."""
 
 import ctypes
+import logging
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +20,8 @@ from air.files import UserError
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 
 class ComputeConfig(BaseModel):
@@ -61,16 +65,17 @@ def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
     """
     import torch
 
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    chosen = ("cuda" if there["cuda"] else "cpu") if compute.device == "auto" else compute.device
-    if not there[chosen]:
+    chosen: str = compute.device
+    why = ""
+    if chosen in ("auto", "cuda"):
+        there, why = _cuda()
+        chosen = "cuda" if there else "cpu" if chosen == "auto" else ""
+    elif chosen == "mps" and not torch.backends.mps.is_available():
+        chosen = ""
+    if not chosen:
         raise UserError(
-            f"compute.device: {chosen} is configured, but this machine has none; "
-            "set it to auto or cpu"
+            f"compute.device: {compute.device} is configured, but this machine has none"
+            f"{f' ({why})' if why else ''}; set it to auto or cpu"
         )
     device = torch.device(chosen)
     if chosen == "cuda":
@@ -102,6 +107,22 @@ def prepare(compute: ComputeConfig, processes: int = 1) -> "torch.device":
     return device
 
 
+def _cuda() -> tuple[bool, str]:
+    """Whether there is a GPU for CUDA, and what PyTorch complains of if there is none.
+
+    A machine without one is no fault where the device is ``auto``, so no warning is shown.
+    """
+    import torch
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    why = "; ".join(str(warning.message) for warning in caught)
+    if why:
+        log.debug("CUDA: %s", why)
+    return there, why
+
+
 def take(names: Sequence[str], count: int, folder: Path | None = None) -> list[int]:
     """Places of ``count`` devices that no other job of this user has, taken until this one ends.
 
@@ -131,7 +152,7 @@ def take(names: Sequence[str], count: int, folder: Path | None = None) -> list[i
         for lock in taken.values():  # all or none: two jobs that each hold half would wait forever
             lock.release()
         if not waited:
-            print(f"waiting for {count} of {len(names)} GPU(s): other jobs have them", flush=True)
+            log.info("waiting for %d of %d GPU(s): other jobs have them", count, len(names))
             waited = True
         time.sleep(0.5 + 0.5 * (os.getpid() % 7) / 7)  # out of step with others who wait
 

@@ -1,6 +1,7 @@
 """Reading files: whatever is wrong with one becomes a sentence that names it."""
 
 import json
+import logging
 import math
 import os
 import reprlib
@@ -24,6 +25,7 @@ T = TypeVar("T")
 AGAIN = "delete it and run again"
 STAGE = "run the stage that makes it"
 MOST_BYTES = 2**30  # of the arrays of one .npz file, unpacked
+log = logging.getLogger(__name__)
 LONGEST = 1000  # characters of a message
 
 
@@ -73,6 +75,7 @@ def reading(
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe or a device may never end
             raise UserError(f"{path}: cannot be read (it is no file); {remedy}")
         yield
+        log.debug("read %s", path)
     except FileNotFoundError:
         what = "there is no such file"
         if path.is_symlink():

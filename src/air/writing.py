@@ -5,6 +5,7 @@ crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from safetensors.numpy import save
 
 from air.files import Arrays, UserError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -26,6 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+        log.debug("wrote %s", path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -35,7 +35,7 @@ def evaluate(
     exact = torch.zeros(segments, dtype=torch.int64, device=device)
     right_cells = torch.zeros((), dtype=torch.int64, device=device)
     batch_size = min(batch_size, len(puzzles))
-    with Progress(label, len(puzzles), "puzzles", silent=silent) as progress:
+    with Progress(label, len(puzzles), "puzzles", silent=silent, compiles=compiled) as progress:
         for start in range(0, len(puzzles), batch_size):
             count = min(batch_size, len(puzzles) - start)
             # the last batch is filled up with the first puzzles, so that all have one shape

@@ -59,7 +59,7 @@ def generate(task: Task, search: Search, wanted: int, workers: int) -> Found:
     rated = False
     seen: set[bytes | int] = set()
     last = 0  # the attempt that gave the last new puzzle
-    with Progress(f"data {task.name}", wanted, "puzzles") as progress:
+    with Progress(f"data {task.name}", wanted, "puzzles", compiles=True) as progress:
         for first, found in _in_order(search.attempts, search.chunk, workers):
             before = len(seen)
             rated = found.ratings is not None

@@ -8,9 +8,9 @@ import csv
 import gzip
 import hashlib
 import io
+import logging
 import os
 import re
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +31,7 @@ COLUMNS = ["source", "question", "answer", "rating"]  # of the paper's data sets
 QUESTIONS = ("question", "puzzle", "quizzes")  # what the columns of public sets are called ...
 ANSWERS = ("answer", "solution", "solutions")
 RATINGS = ("rating",)
+log = logging.getLogger(__name__)
 BLOCK = 20_000  # rows checked at once
 _NUMBER = re.compile(r"\d{1,15}(\.\d*)?", re.ASCII)
 
@@ -99,7 +100,7 @@ def resolved(config: HuggingFace) -> HuggingFace:
     if config.pinned:
         return config
     commit = _repository(config).resolved(config.train_file).revision
-    print(f"data: {config.repo}: {config.revision} is commit {commit}", file=sys.stderr)
+    log.info("data: %s: %s is commit %s", config.repo, config.revision, commit)
     return config.model_copy(update={"revision": commit})
 
 
@@ -134,7 +135,7 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
                 f"{task.name}.data.min_difficulty out"
             )
     outside = 0
-    print(f"data {task.name}: {path.name}: {columns}", file=sys.stderr)
+    log.info("data %s: %s: %s", task.name, path.name, columns)
     with Progress(f"data {task.name}: {path.name}", None, "rows") as progress:
         for lines, block in _blocks(path, digest, BLOCK, header=bool(columns.header)):
             faults, boards, rated = _parse(task, symbols, columns, block)

@@ -1,7 +1,7 @@
 """The stage `train`: one model, its weights (also at steps on the way) and its training curve."""
 
+import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from air.training.parallel import LOST, PeerLost, Ranks, launch, launched
 from air.training.state import CannotSave, run_key
 from air.writing import free, write_text
 
+log = logging.getLogger(__name__)
 OUTPUTS = ("training.csv", "model.safetensors", "snapshots.safetensors")
 
 
@@ -54,7 +55,7 @@ def train(task: str, variant: str, seed: int, arguments: list[str]) -> int:
             prepare(params.compute, config.processes)
             status, message = launch(config.processes, arguments)
             if message:
-                print(f"air: {label}: {message}", file=sys.stderr)
+                log.error("%s: %s", label, message)
             return status
         device = prepare(params.compute)
         out.mkdir(parents=True, exist_ok=True)  # fails now if it must, and not after the training
@@ -86,13 +87,13 @@ def _train(
     try:
         trainer.fit()
     except (Diverged, CannotSave) as error:
-        print(f"air: {label}: {error}", file=sys.stderr)
+        log.error("%s: %s", label, error)
         return 1
     except PeerLost:
         os._exit(LOST)  # at once: a process group that has lost a member hangs on its way out
     except Stopped as error:
         if ranks.rank == 0:
-            print(f"air: {label}: {error}", file=sys.stderr)
+            log.error("%s: %s", label, error)
         return 130
     if ranks.rank == 0:
         unchanged = identity(puzzles) == identified["puzzles"]

@@ -1,7 +1,7 @@
 """The training loop: a segment of every slot per step, deep supervision, resumable anywhere."""
 
+import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ from air.training.state import StateFiles, TrainState
 from air.training.step import fresh_carry, training_step
 
 Offer = tuple[Tensor, Tensor, Tensor]  # inputs, labels, min_segments: see training_step
+log = logging.getLogger(__name__)
 STOP_EVERY = 10  # steps between two questions whether any of several processes is to stop
 
 
@@ -149,7 +150,9 @@ class Trainer:
         with (
             stop_requested() as stop,
             closing(self.offers),
-            Progress(self.label, self.steps, "steps", state.step, silent) as progress,
+            Progress(
+                self.label, self.steps, "steps", state.step, silent, self.compiled
+            ) as progress,
         ):
             if state.step == 0:
                 self._keep_if_due()
@@ -171,14 +174,12 @@ class Trainer:
 
     def _announce(self) -> None:
         begin, count = self.state.step, sum(p.numel() for p in self.parameters)
-        print(
+        log.info(
             f"{self.label}: {count:,} parameters, {self.device} {self.precision}"
             f"{', compiled' if self.compiled else ''}"
             f"{f', {self.ranks.count} processes' if self.ranks.count > 1 else ''}, "
             f"{self.steps:,} steps{f', going on from step {begin:,}' if begin else ''}, "
-            f"state in {self.files.folder}",
-            file=sys.stderr,
-            flush=True,
+            f"state in {self.files.folder}"
         )
 
     def _row_is_due(self) -> bool:

@@ -5,7 +5,7 @@ run has those of the steps it does not repeat, and writes the others again: the 
 """
 
 import hashlib
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from safetensors.torch import load, save
 from air.training.config import SnapshotPrecision
 from air.training.state import CannotSave, Tensors
 from air.writing import write_bytes
+
+log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -44,10 +46,7 @@ class Snapshots:
         for step, digest in digests.items():
             path = self._path(int(step))
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-                print(
-                    f"warning: {path}: is not there or damaged; the run begins anew",
-                    file=sys.stderr,
-                )
+                log.warning("%s: is not there or damaged; the run begins anew", path)
                 return False
         self.digests = dict(digests)
         return True

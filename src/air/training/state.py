@@ -7,8 +7,8 @@ generations are kept; if the newest is damaged, the one before is used.
 
 import hashlib
 import json
+import logging
 import shutil
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from air.writing import write_tensors
 
 Tensors = dict[str, Tensor]
 Header = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 def run_key(identity: dict[str, Any]) -> str:
@@ -141,7 +143,7 @@ class StateFiles:
             except UserError as error:
                 damaged = path.with_suffix(".damaged")
                 path.replace(damaged)
-                print(f"warning: {error}; set aside as {damaged}", file=sys.stderr)
+                log.warning("%s; set aside as %s", error, damaged)
                 continue
             tensors: Tensors = {}
             for name, array in arrays.items():
