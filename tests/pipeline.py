@@ -61,9 +61,10 @@ def call(folder: Path, *command: str, timeout: float = 600) -> subprocess.Comple
     )
 
 
-def snakemake_stages(folder: Path) -> dict[str, Stage]:
+def snakemake_stages(folder: Path, *options: str) -> dict[str, Stage]:
     """Every job of the workflow by the DVC stage that it calls, as a dry run of all shows them."""
-    ended = call(folder, "snakemake", "-n", "--forceall", "--printshellcmds", "--quiet", "host")
+    shown = ("--forceall", "--printshellcmds", "--quiet", "host")
+    ended = call(folder, "snakemake", "-n", *shown, *options)
     assert ended.returncode == 0, ended.stderr
     jobs = re.findall(
         r"^rule \w+:\n    input: (.*)\n    output: (.*)\n(?:    .*\n)*"

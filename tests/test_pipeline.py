@@ -40,6 +40,14 @@ def test_both_engines_have_the_same_dag(tmp_path: Path, preset: str) -> None:
     assert len(trained) == runs
 
 
+def test_the_workflow_is_the_same_from_either_snakefile(tmp_path: Path) -> None:
+    """That of users, at the top, and that of tools, which look in workflow/."""
+    folder = scratch(tmp_path, "smoke")
+    stages = snakemake_stages(folder)
+    assert "claims" in stages
+    assert stages == snakemake_stages(folder, "--snakefile", "workflow/Snakefile")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [

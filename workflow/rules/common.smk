@@ -20,7 +20,7 @@ from air.params import load_params
 from air.reporting.captions import CAPTIONS
 from air.tasks.registry import TASKS
 
-sys.path.insert(0, str(Path(workflow.basedir, "workflow/scripts")))
+sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent / "scripts"))
 import repro
 
 min_version("9.0")
