@@ -74,7 +74,9 @@ def test_an_issue_form_is_one_that_github_shows(form: str) -> None:
         assert (entry["type"] == "dropdown") == ("options" in entry["attributes"])
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "config/README.md"])
+@pytest.mark.parametrize(
+    "name", ["CONTRIBUTING.md", "CHANGELOG.md", "config/README.md", "models/README.md"]
+)
 def test_links_lead_somewhere(name: str) -> None:
     """Sphinx checks those of the README and of docs/."""
     links = re.findall(r"\]\((?!\w+:)([^)#]+)", text(name))

@@ -5,7 +5,7 @@ its training.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from air.files import AGAIN, UserError, checked, read_tensors, reading
+from air.files import AGAIN, UserError, checked, reading
 from air.model.config import ModelConfig
 from air.model.network import AIR, Precision
 from air.model.variants import Variant
@@ -54,6 +54,19 @@ def save_model(model: AIR, path: Path, origin: Mapping[str, Any]) -> None:
     write_tensors(path, tensors, _header("model", model, origin))
 
 
+def save_short(model: AIR, path: Path, origin: Mapping[str, Any]) -> None:
+    """Write a model at half the size: as :func:`save_model`, its tensors rounded to bfloat16.
+
+    A model that computes in bfloat16 casts them on use anyway, so it loses nothing by it.
+    """
+    tensors = {
+        name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    header = _header("model", model, origin)
+    write_bytes(path, save(tensors, metadata={"air": json.dumps(header, sort_keys=True)}))
+
+
 def save_snapshots(
     model: AIR, snapshots: Mapping[int, Mapping[str, Tensor]], path: Path, origin: Mapping[str, Any]
 ) -> None:
@@ -87,13 +100,12 @@ def _header(kind: str, model: AIR, origin: Mapping[str, Any]) -> dict[str, Any]:
 def load_model(path: Path) -> AIR:
     """Rebuild the model that ``path`` holds, in evaluation mode, on the CPU.
 
-    ``model.origin`` is what was given to :func:`save_model`.
+    ``model.origin`` is what was given to :func:`save_model` or :func:`save_short`.
 
     Raises:
         UserError: not a model file, of another schema, or its tensors are not the model's.
     """
-    arrays, content = read_tensors(path, "model")
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    content, tensors = _open(path, "model", [""])
     return _rebuilt(path, _checked(Header, content, path), tensors)
 
 
@@ -121,27 +133,40 @@ def load_snapshot(path: Path, step: int) -> AIR:
 
 def _open_snapshots(path: Path, step: int | None) -> tuple[SnapshotsHeader, dict[str, Tensor]]:
     """The header, and the tensors of one step under the model's names: no other's are read."""
+    leads = [FIXED, f"{step}/"] if step is not None else []
+    content, tensors = _open(path, "snapshots", leads)
+    header: SnapshotsHeader = _checked(SnapshotsHeader, content, path)
+    if step is not None and step not in header.steps:
+        steps = ", ".join(map(str, header.steps)) or "none"
+        raise UserError(f"{path}: holds no snapshot of step {step}; there are: {steps}")
+    return header, tensors
+
+
+def _open(path: Path, kind: str, leads: Sequence[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header, and the tensors whose names begin with one of ``leads``, under the rest of it.
+
+    Those in bfloat16 come as float32.
+
+    Raises:
+        UserError: the file is missing, truncated, or is not a file of that kind.
+    """
     faults = (SafetensorError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
     with (
         reading(path, "a readable safetensors file", *faults),
         safe_open(path, framework="pt") as file,
     ):
         content = json.loads((file.metadata() or {}).get("air", "{}"))
-        names = list(file.keys()) if step is not None else []
+        names = list(file.keys()) if leads else []
         tensors = {
             name.removeprefix(lead): file.get_tensor(name)
-            for lead in (FIXED, f"{step}/")
+            for lead in leads
             for name in names
             if name.startswith(lead)
         }
-    if not isinstance(content, dict) or content.get("kind") != "snapshots":
-        raise UserError(f"{path}: not a snapshots file of this project; its header names no such")
-    header: SnapshotsHeader = _checked(SnapshotsHeader, content, path)
-    if step is not None and step not in header.steps:
-        steps = ", ".join(map(str, header.steps)) or "none"
-        raise UserError(f"{path}: holds no snapshot of step {step}; there are: {steps}")
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
     widened = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
-    return header, widened
+    return content, widened
 
 
 def _checked(form: type[Header], content: dict[str, Any], path: Path) -> Any:

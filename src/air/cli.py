@@ -264,7 +264,10 @@ def solve(
     ] = "Lx_H",
     seed: Seed = 0,
     model: Annotated[
-        Path | None, typer.Option(help="[default: results/TASK/VARIANT/seedSEED/model.safetensors]")
+        Path | None,
+        typer.Option(
+            help="[default: results/TASK/VARIANT/seedSEED/model.safetensors, or that of models/]"
+        ),
     ] = None,
     test: Annotated[int | None, typer.Option(help="a test puzzle of the study, from 0")] = None,
     watch: Annotated[bool, typer.Option(help="show both states after every update")] = False,
@@ -277,8 +280,7 @@ def solve(
     """
     from air.solving import answer
 
-    path = model or paths.run(task, variant, seed) / "model.safetensors"
-    answer(task, puzzles or [], path, test, watch)
+    answer(task, puzzles or [], model, (variant, seed), test, watch)
 
 
 @app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")

@@ -6,6 +6,7 @@ PARAMS_CHECKED = Path("results/params.json")
 PAPER = Path("reports/paper.yaml")
 CLAIMS = Path("reports/claims.json")
 PUBLISHED = Path("reports/published")
+MODELS = Path("models")  # trained models that come with the project
 RESUME = Path(".resume")
 BENCHMARKS = Path("logs/benchmark")  # what every job took, as Snakemake measured it
 
@@ -32,6 +33,11 @@ def revision(task: str) -> Path:
 def run(task: str, variant: str, seed: int) -> Path:
     """The folder of one training run and everything measured on it."""
     return Path("results", task, variant, f"seed{seed}")
+
+
+def shipped(preset: str, task: str, variant: str) -> Path:
+    """A trained model that comes with the project: that of the preset's first seed."""
+    return MODELS / preset / task / f"{variant}.safetensors"
 
 
 def notebook(name: str) -> Path:

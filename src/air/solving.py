@@ -1,5 +1,6 @@
 """Puzzles that a user types, solved by a trained model: what `air solve` does."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -16,15 +17,16 @@ from rich.text import Text
 
 from air import paths
 from air.checkpoint import load_model
-from air.files import UserError, reading
+from air.files import UserError, reading, there
 from air.model.network import AIR, Level
-from air.params import load_params
+from air.params import Params, load_params
 from air.probes.decoding import decoded_rollout
 from air.sources.config import Data
 from air.sources.imports import symbols_of
 from air.tasks.registry import load_puzzles
 from air.tasks.task import Task
 
+log = logging.getLogger(__name__)
 BATCH = 256
 WRONG, GIVEN, OPEN = Style(color="red"), Style(bold=True), Style(dim=True)
 CHANGED = Style(reverse=True)
@@ -40,11 +42,19 @@ class Solved:
     halted: int  #: the segment after which the model would have halted, from 1
 
 
-def answer(task_name: str, puzzles: list[str], path: Path, test: int | None, watched: bool) -> None:
+def answer(
+    task_name: str,
+    puzzles: list[str],
+    path: Path | None,
+    run: tuple[str, int],
+    test: int | None,
+    watched: bool,
+) -> None:
     """Print a model's answers: a single one as a board on a terminal, several as lines.
 
     Args:
         puzzles: see :func:`lines_of`.
+        path: of the model; None: that of ``run``, a variant and a seed (see :func:`model_of`).
         test: the place of a test puzzle of the study, instead of ``puzzles``.
         watched: show both states after every update before the answer.
 
@@ -53,7 +63,9 @@ def answer(task_name: str, puzzles: list[str], path: Path, test: int | None, wat
     """
     if (test is None) == (not puzzles):
         raise UserError("give puzzles, or a test puzzle with --test, not both; see --help")
-    kind = load_params().task(task_name).data
+    params = load_params()
+    kind = params.task(task_name).data
+    path = path or model_of(params, task_name, *run)
     task, model = kind.task(), load_model(path)
     if (model.cells, model.vocabulary) != (task.cells, len(task.vocabulary)):
         raise UserError(
@@ -74,6 +86,16 @@ def answer(task_name: str, puzzles: list[str], path: Path, test: int | None, wat
             show(task, solved, console)
         else:
             print(as_line(task, solved))
+
+
+def model_of(params: Params, task: str, variant: str, seed: int) -> Path:
+    """The study's trained model or, without one, that of the same run that the project ships."""
+    path = paths.run(task, variant, seed) / "model.safetensors"
+    shipped = paths.shipped(params.preset, task, variant)
+    if there(path) or seed != params.task(task).seeds[0] or not _is_file(str(shipped)):
+        return path
+    log.info("%s is not there: the model is %s, which comes with the project", path, shipped)
+    return shipped
 
 
 def _of_the_test_set(task: str, number: int) -> np.ndarray:

@@ -1,0 +1,138 @@
+"""The trained models that come with the project: models/PRESET/TASK/VARIANT.safetensors.
+
+    python workflow/scripts/ship.py make    write those of the study, and the table of their card
+    python workflow/scripts/ship.py use     put them where the study would have its own
+
+`make` takes every variant of params.yaml, first seed, at half its size, and counts what the files
+that it has written solve. `use` lets every probe and the explorer run without a training: it makes
+the puzzles that are missing, and leaves alone what is there.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+import sys
+
+import torch
+
+from air import paths
+from air.checkpoint import load_model, save_short
+from air.evaluation.accuracy import evaluate
+from air.files import UserError, there
+from air.model.network import AIR
+from air.params import load_params
+from air.stages.check import check
+from air.stages.data import data
+from air.tasks.registry import TASKS, load_puzzles
+from air.tasks.task import Puzzles
+from air.verbosity import show
+from air.writing import write_text
+
+CARD = paths.MODELS / "README.md"
+FIRST = 100  # test puzzles that a test solves again
+log = logging.getLogger("air.ship")
+
+
+def in_float64(model: AIR) -> AIR:
+    """The same weights, computing so exactly that every machine decodes the same boards."""
+    copy = AIR(model.config, model.variant, model.vocabulary, model.cells, "float64")
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
+
+
+def solved(model: AIR, puzzles: Puzzles) -> int:
+    """How many puzzles a model solves, on the CPU."""
+    found = evaluate(model, puzzles, min(len(puzzles), 256), torch.device("cpu"), silent=True)
+    return round(found.exact_accuracy * len(puzzles))
+
+
+def table(preset: str, lines: list[str]) -> str:
+    """The part of the card that is made; what a test finds and renews."""
+    begin, end = marks(preset)
+    head = (
+        "| file | task | variant | seed | parameters | test puzzles solved | of the first "
+        f"{FIRST}, in float64 | SHA-256 |"
+    )
+    return "\n".join([begin, "", head, "|---|---|---|---|---|---|---|---|", *lines, "", end])
+
+
+def marks(preset: str) -> tuple[str, str]:
+    return f"<!-- {preset}: made by workflow/scripts/ship.py -->", f"<!-- end of {preset} -->"
+
+
+def make() -> None:
+    """Write the models of the study and the table of their card.
+
+    Raises:
+        UserError: the study has not trained them, or the card has no place for them.
+    """
+    params = load_params()
+    torch.set_num_threads(params.compute.threads)
+    begin, end = marks(params.preset)
+    card = CARD.read_text(encoding="utf-8") if CARD.is_file() else ""
+    place = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+    if not place.search(card):
+        raise UserError(f"{CARD}: has no part between {begin} and {end}; write it first")
+    models = {}
+    for task in TASKS:
+        section = params.task(task)
+        for variant in section.variants:
+            run = (variant, section.seeds[0])
+            models[task, run] = load_model(paths.run(task, *run) / "model.safetensors")
+    lines = []
+    for (task, (variant, seed)), model in models.items():
+        path = paths.shipped(params.preset, task, variant)
+        save_short(model, path, model.origin)
+        short, puzzles = load_model(path), load_puzzles(paths.data(task, "test"))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        count = sum(p.numel() for p in short.parameters())
+        all_of_them = f"{solved(short, puzzles):,} of {len(puzzles):,}"
+        first = solved(in_float64(short), puzzles.first(FIRST))
+        link = path.relative_to(paths.MODELS).as_posix()
+        lines.append(
+            f"| [{link}]({link}) | {TASKS[task].title} | {variant} | {seed} | {count:,} "
+            f"| {all_of_them} | {first} | `{digest}` |"
+        )
+        log.info("%s written: solves %s test puzzles", path, all_of_them)
+    write_text(CARD, place.sub(lambda _: table(params.preset, lines), card))
+
+
+def use() -> None:
+    """Copy the models of the preset to where its study keeps its own, and make what they need.
+
+    Raises:
+        UserError: no models come with the preset.
+    """
+    params = load_params()
+    files = sorted((paths.MODELS / params.preset).glob("*/*.safetensors"))
+    if not files:
+        there_are = ", ".join(sorted(path.name for path in paths.MODELS.iterdir() if path.is_dir()))
+        raise UserError(
+            f"params.yaml: preset {params.preset}: no models come with it; there are: {there_are}"
+        )
+    check()
+    for task in TASKS:
+        if not paths.data(task, "test").exists():
+            data(task)
+    for file in files:
+        task, variant = file.parent.name, file.stem
+        target = paths.run(task, variant, params.task(task).seeds[0]) / "model.safetensors"
+        if there(target):
+            log.info("%s is there already, and stays", target)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        log.info("%s copied from %s", target, file)
+
+
+if __name__ == "__main__":
+    show(logging.INFO)
+    commands = {"make": make, "use": use}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    try:
+        commands[sys.argv[1]]()
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(2)
