@@ -5,6 +5,7 @@ too, is below. Nothing is fetched, neither to build the site nor to read it.
 """
 
 import inspect
+import os
 import re
 import shutil
 import sys
@@ -57,8 +58,8 @@ linkcheck_ignore = [f"{PAGES}/"]  # the site's own pages
 # Other packages' names, whose place is not known without a network, and private ones have no entry.
 # So have type variables, which are single capitals.
 OTHERS = (
-    "collections|jupyter_client|markupsafe|matplotlib|nbformat|numpy|pandas|pathlib|pydantic_core"
-    "|rich|threading|torch"
+    "collections|jupyter_client|logging|markupsafe|matplotlib|nbformat|numpy|pandas|pathlib"
+    "|pydantic_core|rich|threading|torch|typer"
 )
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A-Z]")]
 nitpick_ignore = [("py:func", "decoded_rollout")]  # imported where it is named
@@ -73,6 +74,7 @@ PACKAGES = {
     "probes": "what it does inside",
     "results": "what every file of results holds",
     "reporting": "what we say about it",
+    "explorer": "a page in which trained models run",
 }
 
 
@@ -111,9 +113,19 @@ def write(name: str, text: str) -> None:
 write_reference()
 
 
+# Files that a page of the site includes: as a link names them, without the suffix.
+INCLUDED = {
+    ROOT / "README": "index",
+    ROOT / "CONTRIBUTING": "contributing",
+    ROOT / "CHANGELOG": "changelog",
+    ROOT / "models/README": "models",
+}
+
+
 def start_from_docs(app: Sphinx, path: Path, docname: str, content: list[str]) -> None:
-    """README.md is included from docs/: there its links begin one folder up."""
-    content[0] = re.sub(r"\]\((?!\w+:|#)", "](../", content[0])
+    """A file is included from docs/: there its links begin in another folder."""
+    folder = Path(os.path.relpath((ROOT / "docs" / path).parent, ROOT / "docs")).as_posix()
+    content[0] = re.sub(r"\]\((?!\w+:|#)", f"]({folder}/", content[0])
 
 
 class LinksToTheRepository(SphinxTransform):
@@ -128,7 +140,9 @@ class LinksToTheRepository(SphinxTransform):
             if node.get("reftype") != "myst":
                 continue
             target = (Path(self.env.doc2path(here)).parent / node["reftarget"]).resolve()
-            if target.suffix == ".py" and target.is_relative_to(ROOT / "src"):
+            if target in INCLUDED:
+                node["reftarget"] = INCLUDED[target]
+            elif target.suffix == ".py" and target.is_relative_to(ROOT / "src"):
                 parts = target.relative_to(ROOT / "src").with_suffix("").parts
                 module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
                 link = addnodes.pending_xref("", *node.children, reftarget=module)

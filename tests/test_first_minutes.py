@@ -23,7 +23,7 @@ MAIN = (sys.executable, "-c", "from air.cli import main; main()")
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     now = 0.0
 

@@ -120,7 +120,7 @@ def test_a_short_file_is_half_as_long_and_computes_the_same_in_bfloat16(
     model = AIR(small_model, Variant.parse("Lx_H+prepend"), 6, 16, "bfloat16", seed=1).eval()
     with torch.no_grad():  # as after a training: no float32 happens to be a bfloat16
         for parameter in model.parameters():
-            parameter += torch.randn_like(parameter) * 1e-3
+            parameter.add_(torch.randn_like(parameter) * 1e-3)
     save_model(model, tmp_path / "long.safetensors", {"seed": 1})
     save_short(model, tmp_path / "short.safetensors", {"seed": 1})
     sizes = {}

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import typer
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 LEVEL = "air.level"  # the key under which a command line keeps the level it asks for
 
 
@@ -81,11 +81,11 @@ Quiet = Annotated[
 class App(typer.Typer):
     """A set of commands, each of which takes --verbose and --quiet besides its own options."""
 
-    def command(self, *names: Any, **how: Any) -> Callable[[Function], Function]:
+    def command(self, *names: Any, **how: Any) -> Callable[[F], F]:
         """As that of Typer."""
         register = super().command(*names, **how)
 
-        def add(function: Function) -> Function:
+        def add(function: F) -> F:
             register(_with_level(function))
             return function
 

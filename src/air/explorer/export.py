@@ -67,7 +67,7 @@ def shortest_format(model: AIR, puzzles: Puzzles) -> torch.dtype:
 def model_file(model: AIR, stored: torch.dtype) -> bytes:
     """A model as one safetensors file, which ``read_tensors`` of model.js takes.
 
-    Its header says what :class:`AIR` of model.js must know: ``model`` (the sizes), ``variant`` (its
+    Its header says what ``AIR`` of model.js must know: ``model`` (the sizes), ``variant`` (its
     fields), ``vocabulary``, ``cells``.
     """
     about = {
