@@ -50,11 +50,8 @@ def solved(model: AIR, puzzles: Puzzles) -> int:
 def table(preset: str, lines: list[str]) -> str:
     """The part of the card that is made; what a test finds and renews."""
     begin, end = marks(preset)
-    head = (
-        "| file | task | variant | seed | parameters | test puzzles solved | of the first "
-        f"{FIRST}, in float64 | SHA-256 |"
-    )
-    return "\n".join([begin, "", head, "|---|---|---|---|---|---|---|---|", *lines, "", end])
+    head = f"| model | seed | parameters | solved | of the first {FIRST} | SHA-256 |"
+    return "\n".join([begin, "", head, "|---|---|---|---|---|---|", *lines, "", end])
 
 
 def marks(preset: str) -> tuple[str, str]:
@@ -70,9 +67,8 @@ def make() -> None:
     params = load_params()
     torch.set_num_threads(params.compute.threads)
     begin, end = marks(params.preset)
-    card = CARD.read_text(encoding="utf-8") if CARD.is_file() else ""
     place = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    if not place.search(card):
+    if not (CARD.is_file() and place.search(CARD.read_text(encoding="utf-8"))):
         raise UserError(f"{CARD}: has no part between {begin} and {end}; write it first")
     models = {}
     for task in TASKS:
@@ -91,10 +87,11 @@ def make() -> None:
         first = solved(in_float64(short), puzzles.first(FIRST))
         link = path.relative_to(paths.MODELS).as_posix()
         lines.append(
-            f"| [{link}]({link}) | {TASKS[task].title} | {variant} | {seed} | {count:,} "
-            f"| {all_of_them} | {first} | `{digest}` |"
+            f"| [{task}/{variant}]({link}) | {seed} | {count:,} | {all_of_them} | {first} "
+            f"| `{digest}` |"
         )
         log.info("%s written: solves %s test puzzles", path, all_of_them)
+    card = CARD.read_text(encoding="utf-8")
     write_text(CARD, place.sub(lambda _: table(params.preset, lines), card))
 
 
