@@ -1,6 +1,6 @@
 """The stage `attention`: where L- and H-updates look."""
 
-import sys
+import logging
 
 from air.model.network import Update
 from air.probes.attention_maps import attention as probe
@@ -9,6 +9,8 @@ from air.probes.config import AttentionConfig
 from air.results.attention import NoAttention
 from air.stages.inputs import subject
 from air.writing import write_arrays, write_json
+
+log = logging.getLogger(__name__)
 
 
 def attention(task: str, variant: str, seed: int) -> None:
@@ -30,7 +32,7 @@ def attention(task: str, variant: str, seed: int) -> None:
                 label,
             )
     if found is None:
-        print(f"{label}: no attention: the model mixes the positions by an MLP", file=sys.stderr)
+        log.info("%s: no attention: the model mixes the positions by an MLP", label)
     write_arrays(of.folder / "attention.npz", found.maps.content() if found else {})
     measures = found.measures if found else NoAttention(attention="none")
     write_json(of.folder / "attention.json", measures.content())

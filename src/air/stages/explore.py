@@ -1,7 +1,7 @@
 """The stage `explore`: a page that runs trained models in the reader's browser."""
 
+import logging
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from air.stages.inputs import subject
 from air.tasks.registry import TASKS
 from air.tasks.task import Puzzles
 from air.writing import free, write_text
+
+log = logging.getLogger(__name__)
 
 
 def explore() -> Path:
@@ -57,11 +59,10 @@ def explore() -> Path:
             files.append(paths.run(task, *run) / "model.safetensors")
         if too_large:
             most = section.explore.most_parameters(len(runs))
-            print(
+            log.info(
                 f"explore: {task} {', '.join(too_large)}: more than {most:,} parameters, too large "
                 f"for {task}.explore.megabytes {section.explore.megabytes:g}; the page shows "
-                f"recorded rollouts of {len(puzzles[task])} test puzzles instead",
-                file=sys.stderr,
+                f"recorded rollouts of {len(puzzles[task])} test puzzles instead"
             )
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
     precision = params.compute.precision
