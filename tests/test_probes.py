@@ -1,5 +1,7 @@
 """The probes: exact, whatever the batch; their definitions stand in test_golden.py as numbers."""
 
+import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,11 @@ from air.checkpoint import save_model, save_snapshots
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import PAPER_VARIANTS, Variant
-from air.probes.attention_maps import attention, captured
+from air.probes.attention_maps import attention, captured, nearest
 from air.probes.freezing import count_changes, freeze
 from air.probes.rollouts import rollout
 from air.probes.statistics import bootstrap, mean_se
-from air.tasks.task import Puzzles
+from air.tasks.task import Neighbourhood, Puzzles
 from tests.conftest import ROOT
 
 
@@ -250,6 +252,44 @@ def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
         assert np.array_equal(capture.board, maps.board[:, place])
         told = task.violations(maps.board[:, place], maps.labels)
         assert np.array_equal(told, maps.violations[:, place])
+        # its mass on each part of the neighbourhood likewise
+        for part, matrix in enumerate(nearest(task).parts.values()):
+            mass = (maps.attention[:, place] * matrix[maps.asked][:, None, None]).sum(axis=-1)
+            for puzzle, asked in enumerate(maps.asked):
+                expected = capture.parts[:, :, part, puzzle, asked]
+                assert np.allclose(mass[puzzle], expected, atol=1e-5)
+    assert maps.heads is not None
+    assert maps.heads.shape == (3, 2, 2, small_model.layers, small_model.heads, task.cells)
+    assert np.allclose(maps.heads.mean(axis=4, dtype=np.float32), maps.attention, atol=1e-3)
+
+
+def test_parts_of_a_neighbourhood_are_measured_as_the_whole_is(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles], mazes: tuple[Puzzles, Puzzles]
+) -> None:
+    """Row, column and box cover nbr: each of them holds less, all together more than it."""
+    puzzles = sudokus[1].first(6)
+    model = model_for(puzzles, small_model)
+    measures = attention(model, puzzles, [0, 2]).measures
+    whole = measures.control.contrasts["d_nbr"]
+    parts = measures.control.parts
+    assert list(parts) == ["d_row", "d_column", "d_box"]
+    for level in "LH":
+        masses = np.array([getattr(part, level) for part in parts.values()])  # [parts, layers]
+        assert (masses < getattr(whole, level)).all()
+        assert (masses.sum(axis=0) > getattr(whole, level)).all()
+    for part in parts.values():
+        assert part.mean == pytest.approx(np.subtract(part.L, part.H), abs=1e-5)
+        assert part.all_layers.mean == pytest.approx(np.mean(part.mean), abs=1e-5)
+    # a part that is the whole has the whole's numbers
+    task = copy.copy(puzzles.task)
+    matrix, divisor, _ = nearest(task)
+    task.neighbourhoods = {"nbr": Neighbourhood(matrix, divisor, {"all": matrix})}
+    same = attention(model, dataclasses.replace(puzzles, task=task), [0, 2]).measures
+    compare(same.control.parts["d_all"].content(), whole.content())
+    assert same.control.content()["d_nbr"] == whole.content()
+    # a task without parts has no such key
+    of_maze = attention(model_for(mazes[1], small_model), mazes[1].first(3), [0]).measures
+    assert "parts" not in of_maze.content()["control"]
 
 
 def test_kept_violations_are_those_of_the_kept_boards(

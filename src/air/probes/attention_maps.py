@@ -8,13 +8,16 @@ per head and averaged over heads. Per query cell, three contrasts::
     d_ent = entropy_H - entropy_L                         (entropies divided by log of the cells)
     d_viol = mass_L - mass_H on violations of the board that z_H shows after that H-update
 
-Of the first puzzles, one query cell's attention on every cell is kept to be looked at. A model
-whose blocks mix the positions by an MLP has no attention, and nothing of this.
+Where the first neighbourhood has parts (Sudoku: row, column, box), the mass on each gives a
+contrast of the same form. Of the first puzzles, one query cell's attention on every cell is kept
+to be looked at. A model whose blocks mix the positions by an MLP has no attention, and nothing of
+this.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ from air.probes import OutOfRange
 from air.probes.decoding import CPU, in_batches, within
 from air.probes.statistics import bootstrap, rounded
 from air.results.attention import AttentionMeasures, Cells, Contrast, Maps, Overall
-from air.tasks.task import Puzzles, Task
+from air.tasks.task import Neighbourhood, Puzzles, Task
 
 FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choice
 CLASSES = ("control", "adjacent")
@@ -44,9 +47,11 @@ class AttentionCapture(Observer):
     """Reduces the attention of the captured updates of one segment as it is made.
 
     After the segment, ``measures`` is ``[2 (L, H), layers, measures, B, S]``: the mass on each
-    neighbourhood, the entropy, the mass on violations; ``adjacent`` (bool ``[B, S]``) says which
-    cells have a violation among their peers. ``rows`` is ``[2, layers, B, S]``: how the cells
-    ``asked`` ([B]) attend; ``board`` and ``violations`` ([B, S]) are z_H's and its conflicts.
+    neighbourhood, the entropy, the mass on violations; ``parts`` is ``[2, layers, parts, B, S]``:
+    the mass on each part of the first neighbourhood. ``adjacent`` (bool ``[B, S]``) says which
+    cells have a violation among their peers. ``rows`` is ``[2, layers, B, heads, S]``: how the
+    cells ``asked`` ([B]) attend, ``mean_rows`` (``[2, layers, B, S]``) their mean over heads;
+    ``board`` and ``violations`` ([B, S]) are z_H's and its conflicts.
     """
 
     def __init__(
@@ -67,10 +72,13 @@ class AttentionCapture(Observer):
         self.z_H: Tensor  # after the captured H-update
         self.pending = len(updates)
         self.near = torch.stack([matrix(n.matrix) for n in task.neighbourhoods.values()])
+        self.within = [matrix(part) for part in nearest(task).parts.values()]
         self.reach, self.peers = matrix(task.violation_reach), matrix(task.peers)
-        self.parts: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.masses: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.on_parts: dict[Update, list[Tensor]] = {update: [] for update in updates}
         self.maps: dict[Update, list[Tensor]] = {update: [] for update in updates}
         self.of_asked: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.mean_of_asked: dict[Update, list[Tensor]] = {update: [] for update in updates}
 
     def attention(self, update: Update) -> AttentionHook | None:
         if update not in self.updates:
@@ -84,9 +92,14 @@ class AttentionCapture(Observer):
             entropy = torch.special.entr(share).sum(dim=-1).mean(dim=1) / np.log(self.task.cells)
             mean = share.mean(dim=1)
             mass = torch.einsum("bij,kij->kbi", mean, self.near)
-            self.parts[update].append(torch.cat([mass, entropy[None]]))
+            self.masses[update].append(torch.cat([mass, entropy[None]]))
+            if self.within:
+                on_parts = [torch.einsum("bij,ij->bi", mean, part) for part in self.within]
+                self.on_parts[update].append(torch.stack(on_parts))
             self.maps[update].append(mean * self.reach)
-            self.of_asked[update].append(mean[torch.arange(len(mean)), self.asked])
+            each = torch.arange(len(mean))
+            self.of_asked[update].append(share[each, :, self.asked])
+            self.mean_of_asked[update].append(mean[each, self.asked])
 
         return reduce
 
@@ -103,14 +116,22 @@ class AttentionCapture(Observer):
         measured = [
             [
                 torch.cat([part, torch.einsum("bij,bj->bi", map_, wrong)[None]])
-                for part, map_ in zip(self.parts[update], self.maps[update], strict=True)
+                for part, map_ in zip(self.masses[update], self.maps[update], strict=True)
             ]
             for update in self.updates
         ]
         self.measures = torch.stack([torch.stack(layers) for layers in measured]).cpu().numpy()
-        rows = [torch.stack(self.of_asked[update]) for update in self.updates]
-        self.rows = torch.stack(rows).float().cpu().numpy()
+        shape = (2, len(self.measures[0]), 0, *self.board.shape)  # without parts
+        self.parts = self._stacked(self.on_parts) if self.within else np.zeros(shape)
+        self.rows = self._stacked(self.of_asked).astype(np.float32)
+        self.mean_rows = self._stacked(self.mean_of_asked).astype(np.float32)
         self.maps.clear()  # large, and of no use any more
+
+    def _stacked(self, of: dict[Update, list[Tensor]]) -> np.ndarray:
+        """What was noted of each update and layer: ``[2, layers, ...]``."""
+        stacked = torch.stack([torch.stack(of[update]) for update in self.updates])
+        found: np.ndarray = stacked.cpu().numpy()
+        return found
 
 
 def captures_of(
@@ -148,6 +169,11 @@ def captured(
             z_L, z_H = model.segment(x, z_L, z_H)
 
 
+def nearest(task: Task) -> Neighbourhood:
+    """The task's first neighbourhood, the one that claims and maps are about."""
+    return next(iter(task.neighbourhoods.values()))
+
+
 def central_query(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Per puzzle the query cell nearest to the board's middle, ``[B]``: a choice without a view."""
     row, column = np.divmod(np.arange(task.cells), task.columns)
@@ -179,20 +205,22 @@ def attention(
     model = model.eval().to(device)
     task = puzzles.task
     tally = ContrastTally(model, puzzles)
-    kept: dict[str, list[np.ndarray]] = {"attention": [], "board": [], "violations": []}
+    names = ("attention", "board", "violations", "heads")
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for rows, inputs, labels in in_batches(model, puzzles, memory_gib, device, label, maps=True):
         first = slice(max(maps - rows.start, 0))
         seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
         for capture in captured(model, task, inputs, labels, segments, updates):
             tally.add(rows, capture)
-            seen["attention"].append(np.moveaxis(capture.rows[:, :, first], 2, 0))
+            seen["attention"].append(np.moveaxis(capture.mean_rows[:, :, first], 2, 0))
+            # half the bytes, and enough for a picture
+            seen["heads"].append(np.moveaxis(capture.rows[:, :, first], 2, 0).astype(np.float16))
             seen["board"].append(capture.board[first])
             seen["violations"].append(capture.violations[first])
         for name, of_segments in seen.items():
             kept[name].append(np.stack(of_segments, axis=1))
     shown = puzzles.first(maps)
     asked = central_query(task, shown.inputs, shown.labels)
-    nearest = next(iter(task.neighbourhoods.values()))
     return Contrasts(
         AttentionMeasures(
             puzzles=len(puzzles),
@@ -203,7 +231,7 @@ def attention(
             inputs=shown.inputs,
             labels=shown.labels,
             asked=asked,
-            near=nearest.matrix[asked],
+            near=nearest(task).matrix[asked],
             **{name: np.concatenate(batches) for name, batches in kept.items()},
         ),
     )
@@ -215,43 +243,71 @@ def has_attention(model: AIR) -> bool:
 
 
 class ContrastTally:
-    """Sums of each contrast over query cells, by puzzle and class, collected batch by batch.
+    """The contrasts over query cells, by puzzle and class, collected batch by batch.
 
-    ``sums`` is ``[5, N, classes, layers, contrasts]``: of the contrast, its square, its sign, the L
-    part and the H part; ``rows_of`` (``[N, classes]``) counts the query cells.
+    ``rows_of`` (``[N, classes]``) counts the query cells.
     """
 
     def __init__(self, model: AIR, puzzles: Puzzles) -> None:
-        self.puzzles, self.layers = puzzles, model.config.layers
+        self.puzzles = puzzles
         near = puzzles.task.neighbourhoods
-        self.divisors = np.array([n.divisor for n in near.values()] + [-1.0, 1.0])
-        self.names = [*(f"d_{name}" for name in near), "d_ent", "d_viol"]
-        self.sums = np.zeros((5, len(puzzles), len(CLASSES), self.layers, len(self.names)))
+        divisors = {f"d_{name}": n.divisor for name, n in near.items()}
+        size = (len(puzzles), len(CLASSES), model.config.layers)
+        self.sums = _Sums(divisors | {"d_ent": -1.0, "d_viol": 1.0}, size)
+        first = nearest(puzzles.task)
+        self.on_parts = _Sums({f"d_{name}": first.divisor for name in first.parts}, size)
         self.rows_of = np.zeros((len(puzzles), len(CLASSES)), dtype=np.int64)
 
     def add(self, rows: slice, capture: AttentionCapture) -> None:
         """Count one segment of the puzzles ``rows``."""
         query = self.puzzles.task.query_cells(self.puzzles.inputs[rows], self.puzzles.labels[rows])
-        measures, adjacent = capture.measures, capture.adjacent
-        contrast = (measures[0] - measures[1]) / self.divisors[:, None, None]
-        parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
+        adjacent = capture.adjacent
         for c, members in enumerate((query & ~adjacent, query & adjacent)):
             self.rows_of[rows, c] += members.sum(axis=1)
-            for total, part in zip(self.sums, parts, strict=True):
-                total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
+            self.sums.add(rows, c, capture.measures, members)
+            self.on_parts.add(rows, c, capture.parts, members)
 
     def measures(self) -> dict[str, Cells]:
         """The contrasts of each class of query cell."""
-        return {
-            name: self._of(self.sums[:, :, c], self.rows_of[:, c]) for c, name in enumerate(CLASSES)
-        }
+        return {name: self._of([c]) for c, name in enumerate(CLASSES)}
 
     def pooled(self) -> Cells:
         """The contrasts of all query cells, whatever their class."""
-        return self._of(self.sums.sum(axis=2), self.rows_of.sum(axis=1))
+        return self._of(list(range(len(CLASSES))))
 
-    def _of(self, sums: np.ndarray, counts: np.ndarray) -> Cells:
-        """Contrasts from ``sums`` ([5, N, layers, contrasts]) over ``counts`` ([N]) query cells."""
+    def _of(self, classes: list[int]) -> Cells:
+        """The contrasts of the cells of some classes, together."""
+        counts = self.rows_of[:, classes].sum(axis=1)
+        contrasts: dict[str, Any] = {**self.sums.contrasts(classes, counts)}
+        if self.on_parts.names:
+            contrasts["parts"] = self.on_parts.contrasts(classes, counts)
+        return Cells(queries=int(counts.sum()), puzzles=int((counts > 0).sum()), **contrasts)
+
+
+class _Sums:
+    """Sums over query cells of contrasts: ``names``, each divided by its ``divisors``.
+
+    ``sums`` is ``[5, N, classes, layers, contrasts]``: of the contrast, its square, its sign, the L
+    part and the H part.
+    """
+
+    def __init__(self, divisors: dict[str, float], size: tuple[int, int, int]) -> None:
+        self.names, self.divisors = list(divisors), np.array(list(divisors.values()))
+        self.sums = np.zeros((5, *size, len(divisors)))
+
+    def add(self, rows: slice, c: int, measures: np.ndarray, members: np.ndarray) -> None:
+        """Count the cells ``members`` (bool [B, S]), of class ``c``, of the puzzles ``rows``.
+
+        ``measures`` is ``[2 (L, H), layers, contrasts, B, S]``.
+        """
+        contrast = (measures[0] - measures[1]) / self.divisors[:, None, None]
+        parts = (contrast, contrast**2, contrast > 0, measures[0], measures[1])
+        for total, part in zip(self.sums, parts, strict=True):
+            total[rows, c] += np.einsum("lmbs,bs->blm", part, members)
+
+    def contrasts(self, classes: list[int], counts: np.ndarray) -> dict[str, Contrast]:
+        """The contrasts of some classes, of whose cells each puzzle has so many (``[N]``)."""
+        sums = self.sums[:, :, classes].sum(axis=2)
         total = counts.sum()
         with np.errstate(invalid="ignore", divide="ignore"):
             mean, square, positive, part_L, part_H = sums.sum(axis=1) / total
@@ -261,7 +317,7 @@ class ContrastTally:
         ends = bootstrap(per_puzzle, np.broadcast_to(counts[:, None, None], per_puzzle.shape))
         over_layers = per_puzzle.mean(axis=1)
         all_ends = bootstrap(over_layers, np.broadcast_to(counts[:, None], over_layers.shape))
-        contrasts = {
+        return {
             name: Contrast(
                 all_layers=Overall(
                     mean=rounded(mean[:, m].mean()), interval=rounded(all_ends[:, m])
@@ -275,7 +331,6 @@ class ContrastTally:
             )
             for m, name in enumerate(self.names)
         }
-        return Cells(queries=int(total), puzzles=int((counts > 0).sum()), **contrasts)
 
 
 def _check(model: AIR, segments: Sequence[int], updates: tuple[Update, Update]) -> None:

@@ -1,7 +1,7 @@
 """attention.json and attention.npz: where L- and H-updates look."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -40,13 +40,19 @@ class Contrast(Form):
 
 
 class Cells(Form):
-    """The contrasts of one class of query cells, by name, those of neighbourhoods first."""
+    """The contrasts of one class of query cells, by name, those of neighbourhoods first.
+
+    ``parts`` are those on the parts of a neighbourhood, where the task's has some (Sudoku: row,
+    column, box), under names of the same form.
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Contrast]
+    written_last: ClassVar[tuple[str, ...]] = ("parts",)
 
     queries: Index
     puzzles: Index
+    parts: dict[str, Contrast] = Field({})
 
     @property
     def contrasts(self) -> dict[str, Contrast]:
@@ -75,6 +81,9 @@ class AttentionMeasures(Form):
         names = [sorted(cells.contrasts) for cells in (self.control, self.adjacent)]
         if names[0] != names[1]:
             raise ValueError(f"control has the contrasts {names[0]}, but adjacent {names[1]}")
+        parts = [sorted(cells.parts) for cells in (self.control, self.adjacent)]
+        if parts[0] != parts[1]:
+            raise ValueError(f"control has the parts {parts[0]}, but adjacent {parts[1]}")
         for name in ("d_ent", "d_viol"):
             if name not in names[0]:
                 raise ValueError(f"control.{name}: this key is missing")
@@ -100,7 +109,8 @@ class Maps(Arrays):
     ``inputs``, ``labels`` (uint8 [N, S]); ``asked`` [N], the query cell; ``near`` (bool [N, S]),
     its neighbourhood; its row of ``attention`` (float32 [N, G, 2 (L, H), layers, S]), mean over
     heads; ``board`` (uint8) and ``violations`` (bool) [N, G, S], what z_H shows after the H-update
-    and which cells of that break a rule.
+    and which cells of that break a rule; the same row of each of A ``heads`` (float16
+    [N, G, 2, layers, A, S]), which older files do not have.
     """
 
     inputs: Annotated[np.ndarray, Held("NS")]
@@ -110,3 +120,4 @@ class Maps(Arrays):
     attention: Annotated[np.ndarray, Held("NG2LS", "f")]
     board: Annotated[np.ndarray, Held("NGS")]
     violations: Annotated[np.ndarray, Held("NGS", "b")]
+    heads: Annotated[np.ndarray | None, Held("NG2LAS", "f")] = None

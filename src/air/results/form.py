@@ -73,7 +73,8 @@ class Arrays:
     def read(cls, arrays: Mapping[str, np.ndarray], **sizes: int) -> Self:
         """The file's arrays, held against the sizes of its axes, by letter.
 
-        N, the number of puzzles, is that of ``inputs``.
+        N, the number of puzzles, is that of ``inputs``; a letter that has no size gets that of the
+        first array with such an axis. A field with a default may be missing.
 
         Raises:
             ValueError: says which array is missing, or is not what it should be.
@@ -85,8 +86,12 @@ class Arrays:
         for name, hint in get_type_hints(cls, include_extras=True).items():
             held: Held = hint.__metadata__[0]
             if name not in arrays:
+                if hasattr(cls, name):
+                    continue
                 raise ValueError(f"{name} is missing")
             array = arrays[name]
+            if array.ndim == len(held.axes):
+                sizes = dict(zip(held.axes, array.shape, strict=True)) | sizes
             wanted = tuple(sizes.get(letter, letter) for letter in held.axes)
             if array.shape != wanted:
                 raise ValueError(f"{name} has shape {array.shape}, not {wanted}")
@@ -97,4 +102,4 @@ class Arrays:
 
     def content(self) -> dict[str, np.ndarray]:
         """What is written: every array under its name."""
-        return dict(vars(self))
+        return {name: array for name, array in vars(self).items() if array is not None}

@@ -28,7 +28,12 @@ class Sudoku:
         mask="blank",
         undecided="a blank",
         violation="shares its digit with a cell of its row, column or box",
-        neighbourhoods={"nbr": Measure("on row, column, box")},
+        neighbourhoods={
+            "nbr": Measure("on row, column, box"),
+            "row": Measure("on the row"),
+            "column": Measure("on the column"),
+            "box": Measure("on the box"),
+        },
     )
 
     def __init__(self, box_rows: int, box_columns: int, members: int = 1000) -> None:
@@ -43,8 +48,9 @@ class Sudoku:
         # the box above to the left of a cell counts n // box_columns = box_rows boxes per band
         box = row // box_rows * box_rows + column // box_columns
         self.row, self.column, self.box = row, column, box
-        near = _same(row) | _same(column) | _same(box)
-        self.neighbourhoods = {"nbr": Neighbourhood(near, 1.0)}
+        units = {"row": _same(row), "column": _same(column), "box": _same(box)}
+        near = units["row"] | units["column"] | units["box"]
+        self.neighbourhoods = {"nbr": Neighbourhood(near, 1.0, units)}
         self.peers = near & ~np.eye(n * n, dtype=bool)
         self.violation_reach = np.ones((n * n, n * n), dtype=bool)
 

@@ -5,8 +5,10 @@ A board is one row of ``cells`` tokens (uint8), read line by line. Every method 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,16 +18,20 @@ from air.writing import write_tensors
 
 PAD = 0  # token 0 of every task: never shown, never supervised
 SCHEMA = 2
+WHOLE: Mapping[str, np.ndarray] = MappingProxyType({})  # a neighbourhood without parts
 
 
 class Neighbourhood(NamedTuple):
     """Which cells count as near: ``matrix[i, j]`` is True if j is in the neighbourhood of i.
 
-    A contrast of attention masses over it is divided by ``divisor``.
+    A contrast of attention masses over it is divided by ``divisor``. ``parts`` are matrices of the
+    same form, by name, that together cover it and may overlap: the attention on each is measured
+    apart.
     """
 
     matrix: np.ndarray
     divisor: float
+    parts: Mapping[str, np.ndarray] = WHOLE
 
 
 class Measure(NamedTuple):
@@ -43,7 +49,7 @@ class Wording(NamedTuple):
     mask: str  #: a cell that shows ``mask_token`` is ...
     undecided: str  #: a cell that shows ``undecided_token`` shows ...
     violation: str  #: a cell that is wrong by the task's own rule ...
-    neighbourhoods: dict[str, Measure]  #: the contrast on each; one without is called by its name
+    neighbourhoods: dict[str, Measure]  #: the contrast on each, also on parts; default: its name
     shares: tuple[str, ...] = ()  #: traits that are cells of the question: also shown as a share
     filled: str = ""  #: symbols that are not written where a board is drawn: their fill says them
 
