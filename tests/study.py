@@ -134,14 +134,14 @@ def make_small(folder: Path) -> None:
         torch.save({"lm_head.weight": torch.zeros(1)}, "imported/step_1")
         # pages of one thing, since others draw for seconds before they come to it
         text = Path("reports/rollouts.ipynb").read_text(encoding="utf-8")
-        for name, draw in (
-            ("boards", "rollout_boards"),
-            ("maps", "attention_map"),
-            ("strips", "emergence_strip"),
+        for name, module, draw in (
+            ("boards", "boards", "rollout_boards"),
+            ("maps", "maps", "by_layer"),
+            ("strips", "boards", "emergence_strip"),
         ):
             notebook = json.loads(text)
             cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"][:2]
-            cells[0]["source"] = "from air.reporting import boards, study"
-            cells[1]["source"] = f"boards.{draw}(study.Study.load(), 'sudoku')"
+            cells[0]["source"] = f"from air.reporting import {module}, study"
+            cells[1]["source"] = f"{module}.{draw}(study.Study.load(), 'sudoku')"
             write_json(paths.notebook(name), notebook | {"cells": cells})
         assert CliRunner().invoke(app, ["claims"]).exit_code == 0

@@ -213,7 +213,7 @@ def looked(near: Any, violations: Any, overall: Any = ZERO) -> AttentionMeasures
         every = Overall(mean=mean, interval=list(overall))
         return Contrast(all_layers=every, interval=intervals, **parts)
 
-    contrasts = {"d_nbr": entry(near), "d_ent": entry(near), "d_viol": entry(violations)}
+    contrasts: Any = {"d_nbr": entry(near), "d_ent": entry(near), "d_viol": entry(violations)}
     cells = Cells(queries=9, puzzles=1, **contrasts)
     return AttentionMeasures(puzzles=1, segments=[0], control=cells, adjacent=cells)
 

@@ -1,4 +1,4 @@
-"""Figures that show boards: puzzles, what the states decode to, where one cell looks."""
+"""Figures that show boards: puzzles, and what the states decode to."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,11 +15,10 @@ from air.reporting.forms import Look
 from air.reporting.sections import heading, wording
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
-from air.results.attention import Maps
 from air.results.rollout import Boards
 
 T = TypeVar("T")
-WRONG, NEAR = "#CC3311", "#0072B2"
+WRONG = "#CC3311"
 SMALL = {"fontsize": 8, "fontweight": "normal"}
 
 
@@ -54,7 +53,7 @@ class Pen:
         cells = colours[board]
         wrong = (board != labels) & (board != inputs) & (board != undecided)
         cells[wrong] = 0.65 * cells[wrong] + 0.35 * np.array(to_rgb(WRONG))
-        _picture(axis, cells.reshape(rows, columns, 3))
+        picture(axis, cells.reshape(rows, columns, 3))
         across = 72 * inches / columns  # points
         for cell, token in enumerate(board.tolist() if across > 4 else []):
             symbol = symbols[token]
@@ -73,7 +72,7 @@ class Pen:
         self._lines(axis)
         if violations is not None:
             broken = np.flatnonzero(violations & (board != undecided))
-            _frames(axis, broken, columns, WRONG, min(1.0, across / 8))
+            frames(axis, broken, columns, WRONG, min(1.0, across / 8))
 
     def _lines(self, axis: Axes) -> None:
         """Between cells, thicker between boxes."""
@@ -110,7 +109,7 @@ def puzzles(study: Study, task: str) -> Shown:
 def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
     """Decoded boards of z_L and z_H of one puzzle over sub-steps, for one run of each variant."""
     pen, shown = Pen.of(study, task), []
-    for run, measures in _one_per_variant(study.rollouts(task)).items():
+    for run, measures in one_per_variant(study.rollouts(task)).items():
         boards = study.boards(task, run)
         if boards is None or pen is None:
             continue
@@ -136,7 +135,7 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
 def emergence_strip(study: Study, task: str) -> list[Shown]:
     """Last boards of z_L and z_H of one puzzle over snapshots, for one run of each variant."""
     pen, shown = Pen.of(study, task), []
-    for run, measures in _one_per_variant(study.emergences(task)).items():
+    for run, measures in one_per_variant(study.emergences(task)).items():
         strip, steps = study.strip(task, run), measures.steps
         if strip is None or pen is None:
             continue
@@ -188,69 +187,7 @@ def _came_of(pen: Pen, boards: Boards, puzzle: int, first_of_H: int) -> str:
     return f"z_H {ends}; undecided at most {open_L} cells of z_L and {open_H} of z_H"
 
 
-def attention_map(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
-    """Where one query cell looks, in L- and H-update, for one run of each variant."""
-    pen, shown = Pen.of(study, task), []
-    for run, measures in _one_per_variant(study.attentions(task)).items():
-        maps = study.maps(task, run)
-        if maps is None or pen is None or not len(maps.asked):
-            continue
-        # the segment with most to say: the first at which the board still breaks a rule
-        place = int(maps.violations[puzzle].any(axis=1).argmax())
-        on_near = maps.attention[puzzle][place][:, :, maps.near[puzzle]].sum(axis=-1).mean(axis=-1)
-        with style():
-            shown.append(
-                as_figure(
-                    _rows_of_maps(pen, maps, puzzle, place),
-                    f"map-{task}-{run[0]}",
-                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}, segment "
-                    f"{measures.segments[place]}: this cell gives its neighbourhood "
-                    f"{on_near[0]:.0%} of its attention in the L-update and {on_near[1]:.0%} in "
-                    "the H-update",
-                    "Heat maps of the attention of one cell, L-update above H-update, by layer.",
-                )
-            )
-    return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
-
-
-def _rows_of_maps(pen: Pen, maps: Maps, puzzle: int, place: int) -> Canvas:
-    """What z_H shows and the answer; beside them the attention of the cell asked, by layer.
-
-    ``place`` says at which of the segments looked at.
-    """
-    asked, near = int(maps.asked[puzzle]), maps.near[puzzle]
-    violations, shows = maps.violations[puzzle][place], maps.board[puzzle][place]
-    rows = maps.attention[puzzle][place]  # [2, layers, S]
-    inputs, labels = maps.inputs[puzzle], maps.labels[puzzle]
-    layers = rows.shape[1]
-    inches = WIDTH / (layers + 1)
-    board = (pen.look.rows, pen.look.columns)
-    canvas, axes = plt.subplots(
-        2,
-        layers + 1,
-        figsize=(WIDTH, 2 * min(inches, 2.0) * board[0] / board[1] + 0.9),
-        squeeze=False,
-    )
-    pen.board(axes[0, 0], shows, inputs, labels, min(inches, 2.0), violations)
-    axes[0, 0].set_title("z_H shows", **SMALL)
-    pen.board(axes[1, 0], labels, inputs, labels, min(inches, 2.0))
-    axes[1, 0].set_title("answer", **SMALL)
-    for axis in axes[:, 0]:
-        _frames(axis, np.array([asked]), board[1], "black", 1.8)
-    for level, (row, of_level) in enumerate(zip(axes[:, 1:], rows, strict=True)):
-        for layer, (axis, cells) in enumerate(zip(row, of_level, strict=True)):
-            darkest = float(rows[:, layer].max())
-            _picture(axis, cells.reshape(board), cmap="Greys", vmin=0, vmax=darkest)
-            thin = min(0.7, 9 * inches / board[1])
-            _frames(axis, np.flatnonzero(violations), board[1], WRONG, thin)
-            _outline(axis, near.reshape(board))
-            _frames(axis, np.array([asked]), board[1], "black", 1.4)
-            title = f"{'LH'[level]}, layer {layer}: {cells[near].sum():.0%}"
-            axis.set_title(title, **SMALL)
-    return canvas
-
-
-def _picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:
+def picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:
     """Cells as squares: colours ``[rows, columns, 3]``, or shades ``[rows, columns]``.
 
     Boards of many cells become pixels in the file: drawn as shapes they would fill megabytes.
@@ -266,7 +203,7 @@ def _picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:
         spine.set_visible(True)
 
 
-def _frames(axis: Axes, cells: np.ndarray, columns: int, colour: str, width: float) -> None:
+def frames(axis: Axes, cells: np.ndarray, columns: int, colour: str, width: float) -> None:
     """A frame just inside each of some cells: all of them one path, to keep files small."""
     if len(cells):
         corners = np.array([[0.06, 0.06], [0.94, 0.06], [0.94, 0.94], [0.06, 0.94], [0.06, 0.06]])
@@ -275,16 +212,7 @@ def _frames(axis: Axes, cells: np.ndarray, columns: int, colour: str, width: flo
         axis.add_patch(PathPatch(frames, fill=False, edgecolor=colour, linewidth=width, zorder=3))
 
 
-def _outline(axis: Axes, cells: np.ndarray) -> None:
-    """A line around a set of cells, bool ``[rows, columns]``."""
-    padded = np.pad(cells, 1).astype(int)
-    for row, column in np.argwhere(np.diff(padded, axis=0)[:, 1:-1]):
-        axis.plot([column, column + 1], [row, row], color=NEAR, linewidth=1.2, clip_on=False)
-    for row, column in np.argwhere(np.diff(padded, axis=1)[1:-1]):
-        axis.plot([column, column], [row, row + 1], color=NEAR, linewidth=1.2, clip_on=False)
-
-
-def _one_per_variant(probed: dict[Run, T]) -> dict[Run, T]:
+def one_per_variant(probed: dict[Run, T]) -> dict[Run, T]:
     """The first run of each variant."""
     first: dict[str, Run] = {}
     for run in probed:

@@ -32,6 +32,10 @@ CAPTIONS = {
     "above zero the L-update is the more local. Bars are means over query cells, whiskers 95 % "
     "bootstrap intervals over whole puzzles; with several runs, bars are means over runs and "
     "dots the runs.",
+    "parts": "The same attention, split: the part of the neighbourhood that the title of a panel "
+    "names, mean over layers. Parts overlap, so they add up to more than the whole. Dots are means "
+    "over query cells, whiskers 95 % bootstrap intervals over whole puzzles; with several runs, "
+    "large dots are means over runs and small ones the runs.",
     "emergence": "At each snapshot of a training: test puzzles solved (dashed: 10 %); attention of "
     "L-updates nearby minus that of H-updates, on all query cells (grey: counts as no split); how "
     "far the best token leads the second on query cells; content changes over a rollout while the "
@@ -42,6 +46,16 @@ CAPTIONS = {
     "optimiser step named. Bold: given. Grey: undecided. Red: differs from the answer. Red frame: "
     "breaks a rule.",
     "map": "Where one cell (black frame) looks in the first L-update and the first H-update of a "
-    "segment, layer by layer, mean over heads; darker is more. Blue outline: its neighbourhood. "
-    "Red frames: cells that break a rule on the board that z_H shows then, drawn on the left.",
+    "segment, layer by layer, mean over heads; a layer is shaded up to its darkest cell. Percent: "
+    "share on its neighbourhood (blue outline). Red: cells that break a rule on the board that z_H "
+    "shows then, on the left. Of a board of more than 11 x 11 cells whose neighbourhoods "
+    "are small, the part in the black square is shown again below, with the share of the attention "
+    "that falls on it (here).",
+    "segments": "The same cell, mean over heads in the last layer, at the segments looked at (at "
+    "most eight, evenly spread); all maps of a run are shaded alike. Percent: share on the "
+    "neighbourhood (blue outline). Red: cells that break a rule on the board that z_H shows. "
+    "Large boards: the 11 x 11 cells around the cell.",
+    "heads": "The same cell in the last layer: the mean over heads, then the heads (at most eight, "
+    "evenly spread), each shaded up to its own darkest cell. Percent: share on the neighbourhood "
+    "(blue outline). Large boards: the 11 x 11 cells around the cell.",
 }

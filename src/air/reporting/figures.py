@@ -21,7 +21,7 @@ from air.reporting.claims.x3_split_first import SplitFirst, When, reached, split
 from air.reporting.sections import measure
 from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
-from air.results.attention import AttentionMeasures, Overall
+from air.results.attention import AttentionMeasures, Cells, Overall
 from air.results.emergence import EmergenceMeasures, Snapshot
 from air.results.form import Curve, Maybe
 from air.results.freeze import Effect, FreezeMeasures
@@ -471,6 +471,74 @@ def attention(study: Study, task: str) -> Shown:
             f"{shares}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
+
+
+def attention_parts(study: Study, task: str) -> list[Shown]:
+    """The contrast on each part of the neighbourhood over all layers; nothing if it has none."""
+    measured = study.attentions(task)
+    probed = _by_variant({run: found for run, found in measured.items() if found.control.parts})
+    if not probed:
+        return []
+    names = list(next(iter(probed.values()))[0].control.parts)
+    titles = {name: measure(task, name) for name in names}
+    with style():
+        canvas, axes = plt.subplots(
+            1, len(names), squeeze=False, sharey=True, sharex=True,
+            figsize=(WIDTH, 1.3 + 0.4 * len(probed)),
+        )  # fmt: skip
+        for axis, name in zip(axes[0], names, strict=True):
+            for row, runs in enumerate(probed.values()):
+                _contrast_points(axis, row, [(run.control, run.adjacent) for run in runs], name)
+            axis.axvline(0, color="#333333", linewidth=0.8)
+            axis.set_title(titles[name].title, fontsize=8, fontweight="normal")
+            axis.set_xlabel(titles[name].unit)
+            axis.xaxis.set_major_locator(MaxNLocator(4))
+        axes[0, 0].set_yticks(range(len(probed)), list(probed))
+        axes[0, 0].set_ylim(len(probed) - 0.5, -0.5)
+        canvas.legend(
+            handles=[
+                Line2D([], [], color=colour, marker="o", linestyle="", label=label)
+                for colour, label in zip(
+                    CELL_COLOURS.values(),
+                    ("control cells", "violation-adjacent cells"),
+                    strict=True,
+                )
+            ],
+            loc="outside lower center",
+            ncols=2,
+        )
+        variant, runs = next(iter(probed.items()))
+        told = ", ".join(
+            f"{_mean([run.control.parts[name].all_layers.mean for run in runs])} "
+            f"{titles[name].title}"
+            for name in names
+        )
+        return [
+            as_figure(
+                canvas,
+                f"parts-{task}",
+                f"{study.tasks[task]}, {variant}: attention, L-update less H-update, all layers: "
+                f"{told}",
+                "Dot plot: attention contrasts on each part of the neighbourhood, by variant.",
+            )
+        ]
+
+
+def _contrast_points(axis: Axes, row: int, runs: list[tuple[Cells, Cells]], part: str) -> None:
+    """Of both classes of cells, the mean over runs, and the runs; of one run, its interval."""
+    for place, (of_class, colour) in enumerate(
+        zip(zip(*runs, strict=True), CELL_COLOURS.values(), strict=True)
+    ):
+        found = [cells.parts[part].all_layers for cells in of_class]
+        means = np.array([one.mean for one in found], dtype=float)
+        if np.isnan(means).all():  # no cell of this class
+            continue
+        y = row + (place - 0.5) * 0.36
+        axis.plot(np.nanmean(means), y, "o", color=colour, markersize=6)
+        if len(found) == 1:
+            axis.plot(np.array(found[0].interval, dtype=float), [y, y], color="#333333", lw=1)
+        else:
+            axis.plot(means, [y] * len(means), "k.", markersize=3)
 
 
 def _contrast_bars(axis: Axes, runs: list[AttentionMeasures], contrast: str) -> None:
