@@ -283,9 +283,26 @@ def solve(
     answer(task, puzzles or [], model, (variant, seed), test, watch)
 
 
-@app.command(epilog="Example: air rollout sudoku Lx_H --seed 0")
-def rollout(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+@app.command(
+    epilog="Example: air rollout sudoku Lx_H --seed 0, then all boards of its first puzzles, "
+    "a PDF each: air rollout sudoku Lx_H --sheets sheets"
+)
+def rollout(
+    task: Task,
+    variant: VariantName,
+    seed: Seed = 0,
+    sheets: Annotated[
+        Path | None,
+        typer.Option(help="draw the boards that rollout.npz has kept into this folder instead"),
+    ] = None,
+) -> None:
     """Decode z_L and z_H after every sub-step: rollout.json and rollout.npz."""
+    if sheets is not None:
+        from air.sheets import write_sheets
+
+        files = write_sheets(task, variant, seed, sheets)
+        print(f"{sheets}: {len(files)} sheets written")
+        return
     from air.stages.rollout import rollout as stage
 
     stage(task, variant, seed)

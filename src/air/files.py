@@ -27,6 +27,7 @@ STAGE = "run the stage that makes it"
 MOST_BYTES = 2**30  # of the arrays of one .npz file, unpacked
 log = logging.getLogger(__name__)
 LONGEST = 1000  # characters of a message
+STUDY = ("data", "results", "reports", ".dvc", ".resume")  # folders that the stages fill
 
 
 def ensure_home() -> None:
@@ -85,6 +86,18 @@ def reading(
         raise UserError(f"{path}: not {kind} ({error}); {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def ours_to_make(path: Path) -> None:
+    """Check that what a user wants written at ``path`` comes between no stage and its files.
+
+    Raises:
+        UserError: it lies in a folder that holds what stages make, which DVC watches.
+    """
+    place = Path(os.path.realpath(path))
+    for name in STUDY:
+        if place.is_relative_to(os.path.realpath(name)):
+            raise UserError(f"{path}: {name}/ is for what the stages make; name a place outside it")
 
 
 def there(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Figures that show boards: puzzles, and what the states decode to."""
 
+import io
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from matplotlib.path import Path
 
 from air.reporting.forms import Look
 from air.reporting.sections import heading, wording
-from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
+from air.reporting.shown import DPI, WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
 from air.results.rollout import Boards
 
@@ -185,6 +186,51 @@ def _came_of(pen: Pen, boards: Boards, puzzle: int, first_of_H: int) -> str:
     left = int((boards.z_H[puzzle][-1] != boards.labels[puzzle]).sum())
     ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
     return f"z_H {ends}; undecided at most {open_L} cells of z_L and {open_H} of z_H"
+
+
+def sheet(pen: Pen, boards: Boards, puzzle: int, updates: int, title: str) -> bytes:
+    """All boards of one puzzle's rollout as a PDF page: a row per segment, z_L beside z_H.
+
+    ``updates`` are those of a segment; ``title`` says which run and puzzle it is.
+    """
+    inches, rows, columns = 0.85, len(boards.z_L[puzzle]) // updates + 1, 2 * updates
+    inputs, labels = boards.inputs[puzzle], boards.labels[puzzle]
+    high = inches * pen.look.rows / pen.look.columns
+    # placed by hand: to lay out hundreds of boards takes matplotlib longer than to draw them
+    wide, tall, gap = (columns + 1) * inches * 1.06 + 0.5, rows * high * 1.16 + 1.3, 0.4
+    large = pen.look.cells > 256  # frames around single cells would hide them
+
+    def place(row: int, column: float) -> Any:
+        x = 0.5 + column * inches * 1.06 + gap * (column >= updates)
+        y = tall - 0.8 - row * high * 1.16 - high - gap * (row > 0)
+        return canvas.add_axes((x / wide, y / tall, inches / wide, high / tall))
+
+    with style():
+        canvas = plt.figure(figsize=(wide, tall))
+        canvas.set_layout_engine("none")
+        canvas.text(0.3 / wide, 1 - 0.35 / tall, title, fontsize=11, fontweight="bold")
+        for column, (name, board) in enumerate((("puzzle", inputs), ("answer", labels))):
+            axis = place(0, column)
+            pen.board(axis, board, inputs, labels, inches)
+            axis.set_title(name, **SMALL)
+        legend = "Bold: given. Grey: undecided. Red: differs from the answer."
+        legend += "" if large else " Red frame: breaks a rule."
+        canvas.text((1.0 + 2 * inches * 1.06) / wide, 1 - 1.2 / tall, legend, fontsize=8)
+        for substep in range((rows - 1) * updates):
+            segment, update = divmod(substep, updates)
+            for begin, level in ((0, "L"), (updates, "H")):
+                shows, violations = boards.of(level)
+                axis, broken = place(segment + 1, begin + update), violations[puzzle][substep]
+                marked = None if large else broken
+                pen.board(axis, shows[puzzle][substep], inputs, labels, inches, marked)
+                if segment == 0:
+                    axis.set_title(f"z_{level}, update {update + 1}", **SMALL)
+                if update == 0 and level == "L":
+                    axis.set_ylabel(f"segment {segment + 1}", fontsize=8)
+        page = io.BytesIO()
+        canvas.savefig(page, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+        plt.close(canvas)
+    return page.getvalue()
 
 
 def picture(axis: Axes, cells: np.ndarray, **how: Any) -> None:

@@ -211,8 +211,7 @@ class Study:
         measures, look = self.rollouts(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
             return None
-        steps = measures.segments * measures.updates_per_segment
-        return _arrays(path, Boards, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
+        return read_boards(path, measures, look)
 
     def strip(self, task: str, run: Run) -> Strip | None:
         """emergence.npz of a run."""
@@ -236,9 +235,7 @@ class Study:
     def look(self, task: str, split: str = "test") -> Look | None:
         """How a task's boards are drawn, and its symbols: the header of a split's file."""
         path = paths.data(task, split)
-        if not there(path):
-            return None
-        return checked(Look, read_tensors(path, "puzzles", mapped=True)[1], path)
+        return read_look(path) if there(path) else None
 
     def statistics(self, task: str) -> Statistics | None:
         """statistics.json of a task's data set."""
@@ -281,6 +278,25 @@ class Study:
             self._read[key] = read()
         found: T = self._read[key]
         return found
+
+
+def read_look(path: Path) -> Look:
+    """How boards are drawn, from a file of puzzles.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return checked(Look, read_tensors(path, "puzzles", mapped=True)[1], path)
+
+
+def read_boards(path: Path, measures: RolloutMeasures, look: Look) -> Boards:
+    """A rollout.npz, held against what was measured on the same rollouts.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    steps = measures.segments * measures.updates_per_segment
+    return _arrays(path, Boards, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
 
 
 def _measures(task: str, chosen: Runs, name: str, form: type[F]) -> dict[Run, F]:
