@@ -238,12 +238,32 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
         sys.exit(code)
 
 
-@app.command(epilog="Example: air evaluate sudoku Lx_H --seed 0")
-def evaluate(task: Task, variant: VariantName, seed: Seed = 0) -> None:
+@app.command(
+    epilog="Example: air evaluate sudoku Lx_H --seed 0, or the answers one by one: "
+    "air evaluate sudoku Lx_H --predictions answers.jsonl"
+)
+def evaluate(
+    task: Task,
+    variant: VariantName,
+    seed: Seed = 0,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the board, the halt logits and the segments of each test puzzle into this "
+            "file instead, a line of JSON each"
+        ),
+    ] = None,
+) -> None:
     """Measure a trained model's accuracy: evaluation.json and depth.csv.
 
     On the test puzzles, and on as many of those that it was trained on, each as it was given.
     """
+    if predictions is not None:
+        from air.stages.evaluate import predictions as write
+
+        count, right = write(task, variant, seed, predictions)
+        print(f"{predictions} written: {count:,} puzzles, {right:,} right")
+        return
     from air.stages.evaluate import evaluate as stage
 
     stage(task, variant, seed)

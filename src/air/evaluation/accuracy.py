@@ -1,7 +1,10 @@
 """Accuracy on test puzzles: all segments for every puzzle, the boards read from z_H."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from air.model.boards import tensors
 from air.model.network import AIR
@@ -34,23 +37,15 @@ def evaluate(
     # counted on the device, read at the end: the host never waits for a batch
     exact = torch.zeros(segments, dtype=torch.int64, device=device)
     right_cells = torch.zeros((), dtype=torch.int64, device=device)
-    batch_size = min(batch_size, len(puzzles))
-    with Progress(label, len(puzzles), "puzzles", silent=silent, compiles=compiled) as progress:
-        for start in range(0, len(puzzles), batch_size):
-            count = min(batch_size, len(puzzles) - start)
-            # the last batch is filled up with the first puzzles, so that all have one shape
-            rows = np.arange(start, start + batch_size) % len(puzzles)
-            inputs, labels = tensors(puzzles.inputs[rows], puzzles.labels[rows])
-            inputs, labels = inputs.to(device), labels.to(device)
-            x = model.embed(inputs)
-            z_L, z_H = model.fresh_states(batch_size)
-            for segment in range(segments):
-                z_L, z_H = model.segment(x, z_L, z_H)
-                right = (model.decode(z_H).argmax(dim=-1) == labels)[:count]
-                exact[segment] += right.all(dim=1).sum()
-                if segment == usual - 1:
-                    right_cells += right.sum()
-            progress.advance(count)
+    for count, inputs, labels in batches(puzzles, batch_size, device, label, compiled, silent):
+        x = model.embed(inputs)
+        z_L, z_H = model.fresh_states(len(inputs))
+        for segment in range(segments):
+            z_L, z_H = model.segment(x, z_L, z_H)
+            right = (model.decode(z_H).argmax(dim=-1) == labels)[:count]
+            exact[segment] += right.all(dim=1).sum()
+            if segment == usual - 1:
+                right_cells += right.sum()
     shares = (exact.cpu().numpy() / len(puzzles)).round(6).tolist()
     return Evaluation(
         exact_accuracy=shares[usual - 1],
@@ -59,3 +54,26 @@ def evaluate(
         puzzles=len(puzzles),
         parameters=sum(p.numel() for p in model.parameters()),
     )
+
+
+def batches(
+    puzzles: Puzzles,
+    batch_size: int,
+    device: torch.device,
+    label: str,
+    compiled: bool = False,
+    silent: bool = False,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(count, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress.
+
+    All have one shape: the last one is filled up with the first puzzles, and ``count`` says how
+    many of a batch are to be counted.
+    """
+    batch_size = min(batch_size, len(puzzles))
+    with Progress(label, len(puzzles), "puzzles", silent=silent, compiles=compiled) as progress:
+        for start in range(0, len(puzzles), batch_size):
+            count = min(batch_size, len(puzzles) - start)
+            rows = np.arange(start, start + batch_size) % len(puzzles)
+            inputs, labels = tensors(puzzles.inputs[rows], puzzles.labels[rows])
+            yield count, inputs.to(device), labels.to(device)
+            progress.advance(count)
