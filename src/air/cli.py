@@ -172,7 +172,7 @@ def variants() -> None:
 
 
 @app.command(
-    epilog="Example: air import-checkpoint checkpoints/step_26041 --seed 0 "
+    epilog="Example: air import-checkpoint checkpoints/step_26040 --seed 0 "
     "--output results/sudoku/Lx_H/seed0/model.safetensors, then: air evaluate sudoku Lx_H"
 )
 def import_checkpoint(

@@ -256,7 +256,7 @@ def setting(study: Study) -> Shown:
         "heads": 8,
         "position code": "rope",
         "segments": 16,
-        "optimiser steps": 26041,
+        "optimiser steps": 26040,
         "batch": 768,
         "learning rate": 1e-4,
         "after the warm-up": "constant",
