@@ -10,13 +10,13 @@ from ruamel.yaml import YAML
 from air import paths
 from air.model.variants import Variant
 from air.params import load_params
-from air.reporting.forms import Checked, Paper
+from air.reporting.inputs import Checked, Paper
 from air.reporting.study import F, Run, Study
-from air.results.form import Form
+from air.results.record import Record
 from tests.conftest import ROOT, TITLES
 
 FLAT = np.full(100, 0.7)
-Measured = Mapping[str, Mapping[Run, Form]]
+Measured = Mapping[str, Mapping[Run, Record]]
 EMPTY: Measured = {}
 
 

@@ -21,7 +21,7 @@ from air.model.variants import Variant
 from air.params import Params, load_params
 from air.probes.decoding import CPU
 from air.probes.emergence import emergence
-from air.results.form import Form
+from air.results.record import Record
 from air.sources.datasets import make
 from air.tasks.registry import TASKS
 from air.writing import write_arrays, write_json, write_text
@@ -73,7 +73,7 @@ def make_up(folder: Path, params: Params) -> None:
                 }
                 write_json(run / "evaluation.json", {**evaluation.content(), **told_here})
                 (run / "training.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-        found: list[tuple[str, Form, str, Mapping[str, np.ndarray]]] = [
+        found: list[tuple[str, Record, str, Mapping[str, np.ndarray]]] = [
             ("rollout", rolled.measures, "rollout.npz", rolled.boards.content()),
             ("freeze", frozen, "", {}),
             ("attention", looked.measures, "attention.npz", looked.maps.content()),

@@ -20,8 +20,8 @@ from air.results.emergence import (
     Snapshot,
     StateAt,
 )
-from air.results.form import Curve, Form
 from air.results.freeze import Changes, Condition, Effect, Effects, FreezeMeasures, Moved
+from air.results.record import Curve, Record
 from air.results.rollout import RolloutMeasures, State
 from tests.made_up import MadeUp, study
 
@@ -323,7 +323,7 @@ def test_level_tokens_are_drawn_against_the_gap() -> None:
 
 
 def test_every_probed_run_is_a_dot() -> None:
-    probes: dict[str, dict[Run, Form]] = {
+    probes: dict[str, dict[Run, Record]] = {
         "rollout": {("Lx_H", 0): rolled([0.1, 0.2], [0, 0.004]), ("Lx_H", 3): rolled(ZERO, ZERO)},
         "freeze": {("Lx_H", 0): frozen([-9, -8], [3, 4], 0.5, 0.0)},
         "attention": {("Lx_H", 0): looked([UP, DOWN], [DOWN, UP], UP),

@@ -16,7 +16,7 @@ from air.reporting.comparisons import (
     regime,
     runs_to_decide,
 )
-from air.reporting.forms import Train
+from air.reporting.inputs import Train
 from tests.made_up import checked
 
 CONSTANT = checked([]).params.task("sudoku").train

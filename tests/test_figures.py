@@ -17,10 +17,10 @@ from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.probes.emergence import emergence
-from air.reporting import figures, shown, strips, tables
+from air.reporting import display, figures, strips, tables
 from air.reporting.captions import CAPTIONS
 from air.reporting.claims.picture import Picture, Point, Row
-from air.reporting.shown import Shown
+from air.reporting.display import Display
 from air.results.attention import AttentionMeasures
 from air.tasks.task import Puzzles
 from tests.made_up import study
@@ -61,12 +61,12 @@ def test_nothing_is_cut_off(
 ) -> None:
     drawn: list[Figure] = []
 
-    def keep(canvas: Figure, name: str, finding: str, alt: str) -> Shown:
+    def keep(canvas: Figure, name: str, finding: str, alt: str) -> Display:
         drawn.append(canvas)
         assert name.split("-")[0] in CAPTIONS
         assert finding
         assert alt
-        return Shown("")
+        return Display("")
 
     monkeypatch.setattr(figures, "as_figure", keep)
     chosen = {name: dict(list(found.items())[:runs]) for name, found in measured.items()}
@@ -106,7 +106,7 @@ def test_a_compact_svg_draws_the_same(
     draw: Any, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = draw(study(probes=measured), "sudoku").files["svg"]
-    monkeypatch.setattr(shown, "_compact", lambda svg: svg)
+    monkeypatch.setattr(display, "_compact", lambda svg: svg)
     large = draw(study(probes=measured), "sudoku").files["svg"]
     assert len(small) < 0.6 * len(large)
     before, after = outline(large), outline(small)
@@ -121,13 +121,13 @@ def test_a_compact_svg_draws_the_same(
     rules = set(re.findall(r"\.c\d+{(.*?)}", small)) | looks[1] - {None}
     assert {look.replace(": ", ":").replace("; ", ";").replace(", ", ",")
             for look in looks[0] if look} == rules  # fmt: skip
-    page = unquote(shown.data_uri(small)).removeprefix("data:image/svg+xml,")
+    page = unquote(display.data_uri(small)).removeprefix("data:image/svg+xml,")
     assert ElementTree.canonicalize(page) == ElementTree.canonicalize(small)
 
 
 def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    keep = shown.as_image
+    keep = display.as_image
 
     def kept(canvas: Figure, alt: str, kind: str) -> Any:
         drawn.append(canvas)

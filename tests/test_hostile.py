@@ -307,8 +307,8 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
     (f"{RUN}/rollout.npz", over(f"{RUN}/attention.npz"), "report boards", "z_L is missing"),
     (f"{RUN}/rollout.npz", arrays(z_L=np.array(["a"])), "report boards",
      "not a readable .npz file (z_L.npy holds no numbers"),
-    (f"{RUN}/attention.npz", arrays(asked=np.zeros(9, np.int64)), "report maps",
-     "asked has shape (9,), not (4,)"),
+    (f"{RUN}/attention.npz", arrays(query=np.zeros(9, np.int64)), "report maps",
+     "query has shape (9,), not (4,)"),
     # tables
     (f"{RUN}/training.csv", text("step,lm_loss\n1,2\n"), "report training",
      "not a CSV file (it has no column exact_accuracy)"),

@@ -7,7 +7,7 @@ from matplotlib.patches import PathPatch
 
 from air.reporting import maps
 from air.reporting.boards import Pen
-from air.reporting.forms import Look
+from air.reporting.inputs import Look
 from air.reporting.maps import View, spread
 from air.results.attention import Maps
 from air.tasks.maze import Maze
@@ -15,15 +15,15 @@ from air.tasks.sudoku import Sudoku
 from air.tasks.task import Task
 
 
-def view_of(task: Task, asked: int) -> View:
+def view_of(task: Task, query: int) -> View:
     """Maps of one puzzle, two segments, two layers and two heads; attention is by cell number."""
     cells = task.cells
-    near = next(iter(task.neighbourhoods.values())).matrix[[asked]]
+    near = next(iter(task.neighbourhoods.values())).matrix[[query]]
     attention = np.zeros((1, 2, 2, 2, cells), dtype=np.float32) + np.arange(cells)
     found = Maps(
         inputs=np.ones((1, cells), np.uint8),
         labels=np.full((1, cells), 2, np.uint8),
-        asked=np.array([asked]),
+        query=np.array([query]),
         near=near,
         attention=attention / attention.sum(axis=-1, keepdims=True),
         board=np.ones((1, 2, cells), np.uint8),
@@ -52,8 +52,8 @@ def test_a_window_lies_around_the_cell_and_on_the_board(
     part = window.part(np.arange(900))
     assert part.shape == (11, 11)
     assert part[0, 0] == top * 30 + left
-    assert part.ravel()[window.asked[0]] == row * 30 + column
-    assert view.asked[0] == row * 30 + column
+    assert part.ravel()[window.query[0]] == row * 30 + column
+    assert view.query[0] == row * 30 + column
     # shares are of the whole board's attention, wherever they are shown
     attention = view.maps.attention[0, 0, 0, 0]
     assert window.on_near(attention) == pytest.approx(view.on_near(attention))

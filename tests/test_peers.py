@@ -18,7 +18,7 @@ from air.cli import app
 from air.files import OutOfRange, read_arrays
 from air.probes.emergence import emergence
 from air.reporting import sections
-from air.reporting.shown import Shown
+from air.reporting.display import Display
 from air.reporting.study import Study
 from air.solving import solve
 from air.sources.sudoku import SudokuGenerated
@@ -183,7 +183,7 @@ def test_a_page_says_in_one_line_that_there_is_no_attention(
 
     def shown() -> list[str]:
         study = Study.load()
-        parts: list[Shown | list[Shown]] = [sections.heading("One"), [sections.heading("Two")]]
+        parts: list[Display | list[Display]] = [sections.heading("One"), [sections.heading("Two")]]
         return [str(part.html) for part in sections.attended(study, "sudoku", lambda: parts)]
 
     assert shown() == ["<h3>One</h3>", "<h3>Two</h3>"]

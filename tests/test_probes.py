@@ -242,21 +242,21 @@ def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
     maps = attention(model, puzzles, [0, 2], memory_gib=1e-9, maps=3).maps
     assert maps.attention.shape == (3, 2, 2, small_model.layers, task.cells)
     assert np.allclose(maps.attention.sum(axis=-1), 1, atol=1e-5)
-    assert task.query_cells(maps.inputs, maps.labels)[np.arange(3), maps.asked].all()
+    assert task.query_cells(maps.inputs, maps.labels)[np.arange(3), maps.query].all()
     inputs, labels = (torch.from_numpy(cells).long() for cells in (maps.inputs, maps.labels))
     for place, capture in enumerate(captured(model, task, inputs, labels, [0, 2])):
         mass = (maps.attention[:, place] * maps.near[:, None, None]).sum(axis=-1)
-        for puzzle, asked in enumerate(maps.asked):
-            expected = capture.measures[:, :, 0, puzzle, asked]
+        for puzzle, query in enumerate(maps.query):
+            expected = capture.measures[:, :, 0, puzzle, query]
             assert np.allclose(mass[puzzle], expected, atol=1e-5)
         assert np.array_equal(capture.board, maps.board[:, place])
         told = task.violations(maps.board[:, place], maps.labels)
         assert np.array_equal(told, maps.violations[:, place])
         # its mass on each part of the neighbourhood likewise
         for part, matrix in enumerate(nearest(task).parts.values()):
-            mass = (maps.attention[:, place] * matrix[maps.asked][:, None, None]).sum(axis=-1)
-            for puzzle, asked in enumerate(maps.asked):
-                expected = capture.parts[:, :, part, puzzle, asked]
+            mass = (maps.attention[:, place] * matrix[maps.query][:, None, None]).sum(axis=-1)
+            for puzzle, query in enumerate(maps.query):
+                expected = capture.parts[:, :, part, puzzle, query]
                 assert np.allclose(mass[puzzle], expected, atol=1e-5)
     assert maps.heads is not None
     assert maps.heads.shape == (3, 2, 2, small_model.layers, small_model.heads, task.cells)

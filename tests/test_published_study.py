@@ -14,12 +14,12 @@ from air.files import UserError, read_json
 from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
-from air.reporting.shown import Shown, data_uri
+from air.reporting.display import Display, data_uri
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
 from air.results.evaluation import Evaluation
-from air.results.form import Form
 from air.results.freeze import FreezeMeasures
+from air.results.record import Record
 from air.results.rollout import RolloutMeasures
 from air.results.statistics import Statistics
 from air.tasks.registry import TASKS
@@ -89,7 +89,7 @@ def test_published_claims_come_from_the_metrics(published: Path) -> None:
         ("statistics", Statistics),
     ],
 )
-def test_files_that_are_read_and_written_again_are_the_same(name: str, form: type[Form]) -> None:
+def test_files_that_are_read_and_written_again_are_the_same(name: str, form: type[Record]) -> None:
     """Their types say all that they hold, in its order."""
     files = sorted((ROOT / paths.PUBLISHED).rglob(f"{name}.json"))
     assert files
@@ -100,7 +100,7 @@ def test_files_that_are_read_and_written_again_are_the_same(name: str, form: typ
 
 def test_published_figures_come_from_the_metrics(published: Path) -> None:
     study = Study.load()
-    drawn: list[Shown] = []
+    drawn: list[Display] = []
     for task in measured(published):
         drawn += [
             figures.rollout_curves(study, task),

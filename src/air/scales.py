@@ -15,9 +15,9 @@ from air import paths
 from air.files import UserError, read_json, reading
 from air.reporting.claims import CLAIMS
 from air.reporting.claims.claim import PROBED, Verdict
-from air.reporting.forms import Checked, Section
+from air.reporting.inputs import Checked, Section
 from air.results.evaluation import Evaluation
-from air.results.form import Form
+from air.results.record import Record
 from air.results.statistics import Statistics
 from air.writing import write_text
 
@@ -26,11 +26,11 @@ README, GUIDE = Path("README.md"), Path("docs/scales.md")
 STRONG = ("holds", "fails")
 
 
-class _OnTask(Form):
+class _OnTask(Record):
     verdict: Verdict
 
 
-class _Claim(Form):
+class _Claim(Record):
     """Of a claim's entry, the verdict on each task: studies may be older than parts of the rest."""
 
     model_config = ConfigDict(extra="allow")

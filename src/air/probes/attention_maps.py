@@ -50,7 +50,7 @@ class AttentionCapture(Observer):
     neighbourhood, the entropy, the mass on violations; ``parts`` is ``[2, layers, parts, B, S]``:
     the mass on each part of the first neighbourhood. ``adjacent`` (bool ``[B, S]``) says which
     cells have a violation among their peers. ``rows`` is ``[2, layers, B, heads, S]``: how the
-    cells ``asked`` ([B]) attend, ``mean_rows`` (``[2, layers, B, S]``) their mean over heads;
+    cells ``query`` ([B]) attend, ``mean_rows`` (``[2, layers, B, S]``) their mean over heads;
     ``board`` and ``violations`` ([B, S]) are z_H's and its conflicts.
     """
 
@@ -59,15 +59,15 @@ class AttentionCapture(Observer):
         model: AIR,
         task: Task,
         labels: np.ndarray,
-        asked: Tensor,
+        query: Tensor,
         updates: tuple[Update, Update],
     ) -> None:
         self.model, self.task, self.labels, self.updates = model, task, labels, updates
-        self.asked = asked
+        self.query = query
         dtype = model.H_init.dtype  # float32, or float64 in a float64 model
 
         def matrix(cells: np.ndarray) -> Tensor:
-            return torch.from_numpy(cells).to(asked.device, dtype)
+            return torch.from_numpy(cells).to(query.device, dtype)
 
         self.z_H: Tensor  # after the captured H-update
         self.pending = len(updates)
@@ -77,8 +77,8 @@ class AttentionCapture(Observer):
         self.masses: dict[Update, list[Tensor]] = {update: [] for update in updates}
         self.on_parts: dict[Update, list[Tensor]] = {update: [] for update in updates}
         self.maps: dict[Update, list[Tensor]] = {update: [] for update in updates}
-        self.of_asked: dict[Update, list[Tensor]] = {update: [] for update in updates}
-        self.mean_of_asked: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.of_query: dict[Update, list[Tensor]] = {update: [] for update in updates}
+        self.mean_of_query: dict[Update, list[Tensor]] = {update: [] for update in updates}
 
     def attention(self, update: Update) -> AttentionHook | None:
         if update not in self.updates:
@@ -98,8 +98,8 @@ class AttentionCapture(Observer):
                 self.on_parts[update].append(torch.stack(on_parts))
             self.maps[update].append(mean * self.reach)
             each = torch.arange(len(mean))
-            self.of_asked[update].append(share[each, :, self.asked])
-            self.mean_of_asked[update].append(mean[each, self.asked])
+            self.of_query[update].append(share[each, :, self.query])
+            self.mean_of_query[update].append(mean[each, self.query])
 
         return reduce
 
@@ -123,8 +123,8 @@ class AttentionCapture(Observer):
         self.measures = torch.stack([torch.stack(layers) for layers in measured]).cpu().numpy()
         shape = (2, len(self.measures[0]), 0, *self.board.shape)  # without parts
         self.parts = self._stacked(self.on_parts) if self.within else np.zeros(shape)
-        self.rows = self._stacked(self.of_asked).astype(np.float32)
-        self.mean_rows = self._stacked(self.mean_of_asked).astype(np.float32)
+        self.rows = self._stacked(self.of_query).astype(np.float32)
+        self.mean_rows = self._stacked(self.mean_of_query).astype(np.float32)
         self.maps.clear()  # large, and of no use any more
 
     def _stacked(self, of: dict[Update, list[Tensor]]) -> np.ndarray:
@@ -143,8 +143,8 @@ def captures_of(
 ) -> Callable[[], AttentionCapture]:
     """What makes a capture for a segment of these puzzles (boards [B, S] on the model's device)."""
     targets = labels.cpu().numpy().astype(np.uint8)
-    asked = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
-    return partial(AttentionCapture, model, task, targets, asked, updates)
+    query = torch.from_numpy(central_query(task, inputs.cpu().numpy(), targets)).to(inputs.device)
+    return partial(AttentionCapture, model, task, targets, query, updates)
 
 
 @torch.inference_mode()
@@ -220,7 +220,7 @@ def attention(
         for name, of_segments in seen.items():
             kept[name].append(np.stack(of_segments, axis=1))
     shown = puzzles.first(maps)
-    asked = central_query(task, shown.inputs, shown.labels)
+    query = central_query(task, shown.inputs, shown.labels)
     return Contrasts(
         AttentionMeasures(
             puzzles=len(puzzles),
@@ -230,8 +230,8 @@ def attention(
         Maps(
             inputs=shown.inputs,
             labels=shown.labels,
-            asked=asked,
-            near=nearest(task).matrix[asked],
+            query=query,
+            near=nearest(task).matrix[query],
             **{name: np.concatenate(batches) for name, batches in kept.items()},
         ),
     )

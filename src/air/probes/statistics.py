@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from air.results.form import Curve
+from air.results.record import Curve
 from air.tasks.sampling import generator
 
 RESAMPLES = 1000

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from air.reporting.forms import Look
+from air.reporting.display import DPI, WIDTH, Display, as_figure, missing, style
+from air.reporting.inputs import Look
 from air.reporting.sections import heading, wording
-from air.reporting.shown import DPI, WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import Run, Study
 from air.results.rollout import Boards
 
@@ -86,7 +86,7 @@ class Pen:
             draw(ticks, 0, length, color="#444444", linewidth=widths)
 
 
-def puzzles(study: Study, task: str) -> Shown:
+def puzzles(study: Study, task: str) -> Display:
     """The first training puzzles, question above answer."""
     pen, found = Pen.of(study, task), study.statistics(task)
     if pen is None or found is None:
@@ -97,17 +97,17 @@ def puzzles(study: Study, task: str) -> Shown:
         for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
             pen.board(axes[0, place], question, question, answer, inches=1.7)
             pen.board(axes[1, place], answer, question, answer, inches=1.7)
-        asked = (inputs != labels).sum(axis=1).mean()
+        blank = (inputs != labels).sum(axis=1).mean()
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, about {asked:.0f} "
+            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, about {blank:.0f} "
             "of them to be filled in",
             f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
 
 
-def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Shown]:
+def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -> list[Display]:
     """Decoded boards of z_L and z_H of one puzzle over sub-steps, for one run of each variant."""
     pen, shown = Pen.of(study, task), []
     for run, measures in one_per_variant(study.rollouts(task)).items():
@@ -133,7 +133,7 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
     return shown or [missing(f"No {study.tasks[task]} boards have been kept yet.")]
 
 
-def emergence_strip(study: Study, task: str) -> list[Shown]:
+def emergence_strip(study: Study, task: str) -> list[Display]:
     """Last boards of z_L and z_H of one puzzle over snapshots, for one run of each variant."""
     pen, shown = Pen.of(study, task), []
     for run, measures in one_per_variant(study.emergences(task)).items():

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from air.reporting.forms import Train
-from air.results.form import Form
+from air.reporting.inputs import Train
+from air.results.record import Record
 
 Regime = Literal["converged", "still learning", "unknown"]
 LEAST_RUNS = 3
@@ -81,7 +81,7 @@ def progress(curve: pd.DataFrame) -> tuple[float, float]:
     return means[0], means[0] - means[1]
 
 
-class Learning(Form):
+class Learning(Record):
     """A group's regime, and by what it was judged: training accuracy and its rise."""
 
     regime: Regime

@@ -18,13 +18,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from air.reporting.claims.x3_split_first import SplitFirst, When, reached, split_of
+from air.reporting.display import WIDTH, Display, as_figure, missing, style
 from air.reporting.sections import measure
-from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
 from air.reporting.study import EXPERIMENTS, Run, Study
 from air.results.attention import AttentionMeasures, Cells, Overall
 from air.results.emergence import EmergenceMeasures, Snapshot
-from air.results.form import Curve, Maybe
 from air.results.freeze import Effect, FreezeMeasures
+from air.results.record import Curve, Maybe
 from air.tasks.task import Measure
 
 K = TypeVar("K")
@@ -37,7 +37,7 @@ MOVING = {"freeze_H": "z_L", "freeze_L": "z_H"}  # the state that is looked at
 ASIDE = 0.25  # opacity of single runs where their mean is drawn
 
 
-def traits(study: Study, task: str) -> Shown:
+def traits(study: Study, task: str) -> Display:
     """Histograms of what the puzzles of both splits are like."""
     found = study.statistics(task)
     if found is None:
@@ -70,7 +70,7 @@ def traits(study: Study, task: str) -> Shown:
         )
 
 
-def accuracy(study: Study, experiment: str) -> Shown:
+def accuracy(study: Study, experiment: str) -> Display:
     """Exact accuracy of every run of an experiment's variants, all tasks."""
     variants = {task: study.members(task, experiment) for task in study.tasks}
     tasks = [
@@ -124,7 +124,7 @@ def _compared(study: Study, task: str, experiment: str) -> str:
     return ", ".join(parts) + " solved"
 
 
-def depth(study: Study, task: str) -> list[Shown]:
+def depth(study: Study, task: str) -> list[Display]:
     """Exact accuracy after each segment, one figure per experiment."""
     runs = study.runs(task)
     shown = []
@@ -162,7 +162,7 @@ def depth(study: Study, task: str) -> list[Shown]:
     return shown or [missing(f"No {study.tasks[task]} run has been evaluated yet.")]
 
 
-def training(study: Study, task: str) -> list[Shown]:
+def training(study: Study, task: str) -> list[Display]:
     """Loss and exact accuracy while training, one figure per experiment."""
     curves = study.curves(task)
     shown = []
@@ -208,7 +208,7 @@ def training(study: Study, task: str) -> list[Shown]:
     return shown or [missing(f"No {study.tasks[task]} run has been trained yet.")]
 
 
-def rollout_curves(study: Study, task: str) -> Shown:
+def rollout_curves(study: Study, task: str) -> Display:
     """Cell accuracy and undecided share of both states after every sub-step."""
     probed = _by_variant(study.rollouts(task))
     if not probed:
@@ -248,7 +248,7 @@ def rollout_curves(study: Study, task: str) -> Shown:
         )
 
 
-def rollout_inside(study: Study, task: str) -> Shown:
+def rollout_inside(study: Study, task: str) -> Display:
     """What lies under the boards: margins, agreement, distances between segments, depth."""
     probed = _by_variant(study.rollouts(task))
     if not probed:
@@ -303,7 +303,7 @@ def rollout_inside(study: Study, task: str) -> Shown:
         )
 
 
-def freeze(study: Study, task: str) -> Shown:
+def freeze(study: Study, task: str) -> Display:
     """Content changes and mask flips of each state: normal against the other state frozen."""
     probed = _by_variant(study.freezes(task))
     if not probed:
@@ -369,7 +369,7 @@ def _change_bars(axis: Axes, runs: list[FreezeMeasures]) -> None:
     axis.grid(axis="x", visible=False)
 
 
-def freeze_transitions(study: Study, task: str) -> Shown:
+def freeze_transitions(study: Study, task: str) -> Display:
     """Content changes per transition, for both states and all conditions."""
     probed = _by_variant(study.freezes(task))
     if not probed:
@@ -419,7 +419,7 @@ def freeze_transitions(study: Study, task: str) -> Shown:
         )
 
 
-def attention(study: Study, task: str) -> Shown:
+def attention(study: Study, task: str) -> Display:
     """The contrasts of attention per layer, for control and violation-adjacent cells."""
     probed = _by_variant(study.attentions(task))
     if not probed:
@@ -473,7 +473,7 @@ def attention(study: Study, task: str) -> Shown:
         )
 
 
-def attention_parts(study: Study, task: str) -> list[Shown]:
+def attention_parts(study: Study, task: str) -> list[Display]:
     """The contrast on each part of the neighbourhood over all layers; nothing if it has none."""
     measured = study.attentions(task)
     probed = _by_variant({run: found for run, found in measured.items() if found.control.parts})
@@ -566,7 +566,7 @@ def _contrast_bars(axis: Axes, runs: list[AttentionMeasures], contrast: str) -> 
     axis.grid(axis="x", visible=False)
 
 
-def emergence(study: Study, task: str) -> Shown:
+def emergence(study: Study, task: str) -> Display:
     """What the probes measure at every snapshot of a training, one line per variant."""
     probed = _by_variant(study.emergences(task))
     if not probed:

@@ -15,12 +15,12 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from air.reporting.boards import SMALL, WRONG, Pen, frames, one_per_variant, picture
-from air.reporting.shown import WIDTH, Shown, as_figure, missing, style
+from air.reporting.display import WIDTH, Display, as_figure, missing, style
 from air.reporting.study import Run, Study
 from air.results.attention import Maps
 
 NEAR = "#0072B2"
-RADIUS = 5  # cells to each side of the one asked, where a part of the board is shown, as published
+RADIUS = 5  # cells to each side of the query cell, where a part of the board is shown, as published
 MOST = 8  # segments or heads side by side: with more, they could not be read
 
 
@@ -42,14 +42,14 @@ class View:
         return cls(pen, maps, puzzle, board, slice(0, board[0]), slice(0, board[1]))
 
     def window(self) -> "View | None":
-        """The cells around the one asked, on the board's edge moved inwards.
+        """The cells around the query cell, on the board's edge moved inwards.
 
         None where the board is hardly larger, or where the neighbourhood reaches further.
         """
         across = 2 * RADIUS + 1
         if min(self.board) <= across:
             return None
-        place = divmod(int(self.maps.asked[self.puzzle]), self.board[1])
+        place = divmod(int(self.maps.query[self.puzzle]), self.board[1])
         first = [
             min(max(at - RADIUS, 0), size - across)
             for at, size in zip(place, self.board, strict=True)
@@ -67,9 +67,9 @@ class View:
         return cells.reshape(self.board)[self.rows, self.columns]
 
     @property
-    def asked(self) -> np.ndarray:
-        """The cell asked, by its place in the part that is drawn."""
-        row, column = divmod(int(self.maps.asked[self.puzzle]), self.board[1])
+    def query(self) -> np.ndarray:
+        """The query cell, by its place in the part that is drawn."""
+        row, column = divmod(int(self.maps.query[self.puzzle]), self.board[1])
         across = self.columns.stop - self.columns.start
         return np.array([(row - self.rows.start) * across + column - self.columns.start])
 
@@ -85,13 +85,13 @@ class View:
     def draw_board(
         self, axis: Axes, board: np.ndarray, inches: float, violations: np.ndarray | None = None
     ) -> None:
-        """Draw a board ``[S]``, and which cell is asked."""
+        """Draw a board ``[S]``, and frame the query cell."""
         inputs, labels = self.maps.inputs[self.puzzle], self.maps.labels[self.puzzle]
         board, inputs, labels = (self.part(cells).ravel() for cells in (board, inputs, labels))
         self.pen.board(axis, board, inputs, labels, inches)
         if violations is not None:
             self._mark(axis, violations, inches)
-        frames(axis, self.asked, self.pen.look.columns, "black", 1.8)
+        frames(axis, self.query, self.pen.look.columns, "black", 1.8)
 
     def draw_map(
         self,
@@ -109,14 +109,14 @@ class View:
         _outline(
             axis, self.part(self.maps.near[self.puzzle]), NEAR, min(1.2, 14 * inches / columns)
         )
-        frames(axis, self.asked, columns, "black", min(1.4, 18 * inches / columns))
+        frames(axis, self.query, columns, "black", min(1.4, 18 * inches / columns))
 
     def _mark(self, axis: Axes, violations: np.ndarray, inches: float) -> None:
         width = min(0.8, 9 * inches / self.pen.look.columns)
         _outline(axis, self.part(violations), WRONG, width, inside=0.08)
 
 
-def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
+def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Display]:
     """Where one query cell looks, in L- and H-update, in every layer."""
     shown = []
     for run, maps, pen in _kept(study, task):
@@ -137,7 +137,7 @@ def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
 
 
 def _layers(view: View, place: int) -> Canvas:
-    """What z_H shows and the answer; beside them the attention of the cell asked, by layer.
+    """What z_H shows and the answer; beside them the attention of the query cell, by layer.
 
     ``place`` says at which of the segments looked at. The window, if any, is shown below.
     """
@@ -169,7 +169,7 @@ def _layers(view: View, place: int) -> Canvas:
     return canvas
 
 
-def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
+def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
     """Where the same cell looks at each segment looked at, in the last layer."""
     shown = []
     for run, maps, pen in _kept(study, task):
@@ -213,7 +213,7 @@ def _segments(view: View, segments: list[int], layer: int) -> Canvas:
     return canvas
 
 
-def by_head(study: Study, task: str, puzzle: int = 0) -> list[Shown]:
+def by_head(study: Study, task: str, puzzle: int = 0) -> list[Display]:
     """Where each head looks for the same cell, beside their mean, in the last layer."""
     shown = []
     for run, maps, pen in _kept(study, task):
@@ -269,7 +269,7 @@ def _kept(study: Study, task: str) -> Iterator[tuple[Run, Maps, Pen]]:
     pen = Pen.of(study, task)
     for run in one_per_variant(study.attentions(task)):
         maps = study.maps(task, run)
-        if maps is not None and pen is not None and len(maps.asked):
+        if maps is not None and pen is not None and len(maps.query):
             yield run, maps, pen
 
 

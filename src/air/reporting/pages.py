@@ -25,7 +25,7 @@ from papermill.exceptions import PapermillExecutionError
 import air
 from air import paths
 from air.files import UserError, reading, there
-from air.reporting.shown import KINDS, LINKS, filled
+from air.reporting.display import KINDS, LINKS, filled
 from air.reporting.study import RESTORE, Study
 from air.writing import write_bytes, write_text
 
@@ -82,7 +82,7 @@ def scratch() -> Iterator[Path]:
 def nothing_of_the_users(folder: Path) -> Iterator[None]:
     """Hide the user's configuration of Jupyter and IPython: a page depends on the study alone.
 
-    (Matplotlib's is hidden where figures are drawn, :func:`air.reporting.shown.style`.)
+    (Matplotlib's is hidden where figures are drawn, :func:`air.reporting.display.style`.)
     """
     code = str(Path(air.__file__).parents[1])  # cells run the code that runs here
     ours = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from air import paths
 from air.files import UserError
-from air.reporting.shown import Shown, markup, show
+from air.reporting.display import Display, markup, show
 from air.reporting.study import Study
 from air.tasks.registry import TASKS
 from air.tasks.task import Measure, Wording
@@ -34,15 +34,15 @@ def measure(task: str, contrast: str) -> Measure:
     return OTHERS.get(contrast) or wording(task).neighbourhood(contrast.removeprefix("d_"))
 
 
-def each_task(study: Study, parts: Callable[[str], Sequence[Shown | list[Shown]]]) -> None:
+def each_task(study: Study, parts: Callable[[str], Sequence[Display | list[Display]]]) -> None:
     """Show a section for each of the study's tasks: its title, and the ``parts`` of it."""
     for task, title in study.tasks.items():
-        show(Shown(markup("<h2>{{ title }}</h2>", title=title)), *parts(task))
+        show(Display(markup("<h2>{{ title }}</h2>", title=title)), *parts(task))
 
 
 def attended(
-    study: Study, task: str, parts: Callable[[], Sequence[Shown | list[Shown]]]
-) -> list[Shown]:
+    study: Study, task: str, parts: Callable[[], Sequence[Display | list[Display]]]
+) -> list[Display]:
     """The ``parts`` about attention, before them a line on the runs whose model has none.
 
     If no model of the task has attention, the line is all.
@@ -56,22 +56,22 @@ def attended(
     return [*(line if without else []), *(shown for part in found for shown in part)]
 
 
-def heading(title: str) -> Shown:
+def heading(title: str) -> Display:
     """The title of a part of a section."""
-    return Shown(markup("<h3>{{ title }}</h3>", title=title))
+    return Display(markup("<h3>{{ title }}</h3>", title=title))
 
 
-def text(sentences: str) -> Shown:
+def text(sentences: str) -> Display:
     """A paragraph."""
-    return Shown(markup("<p>{{ sentences }}</p>", sentences=sentences))
+    return Display(markup("<p>{{ sentences }}</p>", sentences=sentences))
 
 
-def rules(task: str) -> Shown:
+def rules(task: str) -> Display:
     """What the puzzles of a task ask for."""
     return text(wording(task).rules)
 
 
-def undecided(study: Study, task: str) -> Shown:
+def undecided(study: Study, task: str) -> Display:
     """What an undecided cell shows, and how many sub-steps there are."""
     model = study.params.task(task).model
     return text(
@@ -80,12 +80,12 @@ def undecided(study: Study, task: str) -> Shown:
     )
 
 
-def mask(task: str) -> Shown:
+def mask(task: str) -> Display:
     """What is in the mask."""
     return text(f"A cell is in the mask while it is {wording(task).mask}.")
 
 
-def asked(task: str) -> Shown:
-    """Which cells are asked, and what is a violation."""
+def query(task: str) -> Display:
+    """Which cells are query cells, and what is a violation."""
     words = wording(task)
-    return text(f"Cells asked: {words.query}. A cell breaks a rule if it {words.violation}.")
+    return text(f"Query cells: {words.query}. A cell breaks a rule if it {words.violation}.")

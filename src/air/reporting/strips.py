@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from air.reporting.claims.picture import Picture, Point
-from air.reporting.shown import as_image, style
+from air.reporting.display import as_image, style
 
 INCHES = 3.5  # wide: as the page shows it, also on a phone, letters keep their size
 COLOUR, BAND, PUBLISHED = "#0072B2", "#e3e6ea", "#D55E00"

@@ -1,7 +1,7 @@
 """The results on disk, as far as they are there: what is not is left out, never an error.
 
-What is there is held against its form (``air.results``, ``forms``): a damaged file stops the report
-by its name.
+What is there is checked against its type (``air.results``, ``inputs``): a damaged file stops the
+report by its name.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ from air.files import (
     reading,
     there,
 )
-from air.reporting.forms import Checked, Look, Paper, Params, Runs, VariantSays, misfit
+from air.reporting.inputs import Checked, Look, Paper, Params, Runs, VariantSays, misfit
 from air.results.attention import AttentionMeasures, Maps, NoAttention
 from air.results.emergence import EmergenceMeasures, Strip
 from air.results.evaluation import Evaluation
-from air.results.form import Arrays, Form
 from air.results.freeze import FreezeMeasures
+from air.results.record import Arrays, Record
 from air.results.rollout import Boards, RolloutMeasures
 from air.results.statistics import Statistics
 
@@ -42,7 +42,7 @@ EXPERIMENTS = {  # the paper's comparisons of variants
 RESTORE = "fix it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
 T = TypeVar("T")
-F = TypeVar("F", bound=Form)
+F = TypeVar("F", bound=Record)
 A = TypeVar("A", bound=Arrays)
 
 

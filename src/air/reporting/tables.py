@@ -10,13 +10,13 @@ from air.reporting import claims as judging
 from air.reporting.claims import CLAIMS, read
 from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
+from air.reporting.display import Display, as_table, filled, missing
 from air.reporting.sections import wording
-from air.reporting.shown import Shown, as_table, filled, missing
 from air.reporting.strips import KEY, strip
 from air.reporting.study import EXPERIMENTS, Study
 
 
-def claims(study: Study) -> Shown:
+def claims(study: Study) -> Display:
     """The verdict on every claim at a glance, as ``air claims`` wrote them."""
     plain = [
         {
@@ -34,7 +34,7 @@ def claims(study: Study) -> Shown:
     return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
 
 
-def evidence(study: Study) -> Shown:
+def evidence(study: Study) -> Display:
     """Every claim with a picture for each task, a line of words, and its numbers to fold out."""
     rows = []
     for claim, judged in read():
@@ -48,10 +48,10 @@ def evidence(study: Study) -> Shown:
             for task in claim.tasks
         }
         rows.append({"claim": claim, "found": found, "pictures": pictures})
-    return Shown(filled("claims.html.j2", rows=rows, key=KEY))
+    return Display(filled("claims.html.j2", rows=rows, key=KEY))
 
 
-def rules() -> Shown:
+def rules() -> Display:
     """How verdicts come about, as the code says it, and the thresholds of each claim."""
     blocks = (judging.__doc__ or "").split("\n\n", 1)[1].strip().split("\n\n")
     thresholds: dict[str, object] = {
@@ -59,7 +59,7 @@ def rules() -> Shown:
     }
     for number, claim in CLAIMS.items():
         thresholds |= {f"{number}: {key}": getattr(claim, key) for key in claim.thresholds}
-    return Shown(
+    return Display(
         filled(
             "rules.html.j2",
             # a block is a paragraph, or a list whose items begin with a dash
@@ -84,13 +84,13 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def accuracy(study: Study, task: str, experiment: str) -> Shown:
+def accuracy(study: Study, task: str, experiment: str) -> Display:
     """Published and reproduced exact accuracy of an experiment's variants, and of its groups."""
     groups = study.groups(task, experiment)
     if not any(groups.values()):
         elsewhere = any(study.members(other, experiment) for other in study.tasks)
         said = f"{study.tasks[task]}: no variant of this experiment is part of this study."
-        return missing(said) if elsewhere else Shown("")  # the figure says it
+        return missing(said) if elsewhere else Display("")  # the figure says it
     rows = []
     for name in study.members(task, experiment):
         spec = study.variants[name]
@@ -137,7 +137,7 @@ def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
     }
 
 
-def data(study: Study) -> Shown:
+def data(study: Study) -> Display:
     """Where each task's puzzles come from, how many there are, and what they are like."""
     columns = {}
     for task, title in study.tasks.items():
@@ -195,7 +195,7 @@ STAGES = (
 )
 
 
-def cost(study: Study) -> Shown:
+def cost(study: Study) -> Display:
     """What the jobs of each stage took when they last ran, as Snakemake measured it."""
     jobs = study.costs()
     if jobs.empty:
@@ -228,7 +228,7 @@ def cost(study: Study) -> Shown:
     return as_table(frame, "cost", "Time and memory of the jobs of each stage.")
 
 
-def parameters(study: Study) -> Shown:
+def parameters(study: Study) -> Display:
     """How many numbers each variant learns."""
     columns = {}
     for task, title in study.tasks.items():
@@ -248,7 +248,7 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def setting(study: Study) -> Shown:
+def setting(study: Study) -> Display:
     """What this study was configured to run, beside the paper's recipe."""
     paper = {
         "Transformer layers": 4,

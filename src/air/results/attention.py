@@ -6,17 +6,17 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from air.results.form import Arrays, Count, Form, Held, Index, Maybe, MaybeEnds
+from air.results.record import Arrays, Count, Held, Index, Maybe, MaybeEnds, Record
 
 
-class Overall(Form):
+class Overall(Record):
     """A contrast's mean over layers, with a 95 % interval over puzzles."""
 
     mean: Maybe
     interval: MaybeEnds
 
 
-class Contrast(Form):
+class Contrast(Record):
     """L less H (entropy: the reverse), one value per layer ``[layers]``.
 
     ``interval`` resamples whole puzzles and is what claims use; ``interval_rows`` is the paper's
@@ -39,7 +39,7 @@ class Contrast(Form):
         return self
 
 
-class Cells(Form):
+class Cells(Record):
     """The contrasts of one class of query cells, by name, those of neighbourhoods first.
 
     ``parts`` are those on the parts of a neighbourhood, where the task's has some (Sudoku: row,
@@ -65,7 +65,7 @@ class Cells(Form):
         return next(iter(self.contrasts))
 
 
-class AttentionMeasures(Form):
+class AttentionMeasures(Record):
     """The contents of attention.json; ``segments`` are those looked at, counted from 0.
 
     A query cell is ``adjacent`` if one of its peers breaks a rule at that moment, or a ``control``.
@@ -96,7 +96,7 @@ class AttentionMeasures(Form):
         return {"control": self.control, "adjacent": self.adjacent}[name]
 
 
-class NoAttention(Form):
+class NoAttention(Record):
     """The contents of attention.json of a model without attention; attention.npz is empty then."""
 
     attention: Literal["none"]
@@ -106,7 +106,7 @@ class NoAttention(Form):
 class Maps(Arrays):
     """The contents of attention.npz, of the first N puzzles and all G segments looked at.
 
-    ``inputs``, ``labels`` (uint8 [N, S]); ``asked`` [N], the query cell; ``near`` (bool [N, S]),
+    ``inputs``, ``labels`` (uint8 [N, S]); ``query`` [N], the query cell; ``near`` (bool [N, S]),
     its neighbourhood; its row of ``attention`` (float32 [N, G, 2 (L, H), layers, S]), mean over
     heads; ``board`` (uint8) and ``violations`` (bool) [N, G, S], what z_H shows after the H-update
     and which cells of that break a rule; the same row of each of A ``heads`` (float16
@@ -115,7 +115,7 @@ class Maps(Arrays):
 
     inputs: Annotated[np.ndarray, Held("NS")]
     labels: Annotated[np.ndarray, Held("NS")]
-    asked: Annotated[np.ndarray, Held("N", "i")]
+    query: Annotated[np.ndarray, Held("N", "i")]
     near: Annotated[np.ndarray, Held("NS", "b")]
     attention: Annotated[np.ndarray, Held("NG2LS", "f")]
     board: Annotated[np.ndarray, Held("NGS")]

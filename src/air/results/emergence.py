@@ -6,12 +6,12 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from air.results.attention import Overall
-from air.results.form import Count, Form, Index, Maybe, MaybeEnds
 from air.results.freeze import Effects
+from air.results.record import Count, Index, Maybe, MaybeEnds, Record
 from air.results.rollout import Boards
 
 
-class StateAt(Form):
+class StateAt(Record):
     """One state: ``undecided`` and ``margin`` averaged over sub-steps from its first update on,
     ``distance`` over segments from the second on (see :class:`air.results.rollout.State`).
     """
@@ -21,7 +21,7 @@ class StateAt(Form):
     distance: Overall
 
 
-class ContrastAt(Form):
+class ContrastAt(Record):
     """Attention, L less H: the mean over layers, and each layer's ``[layers]``."""
 
     all_layers: Overall
@@ -29,7 +29,7 @@ class ContrastAt(Form):
     interval: list[MaybeEnds]
 
 
-class CellsAt(Form):
+class CellsAt(Record):
     """The contrasts ``d_<neighbourhood>`` of some query cells, by name, the nearest one first."""
 
     model_config = ConfigDict(extra="allow")
@@ -49,7 +49,7 @@ class CellsAt(Form):
         return next(iter(self.__pydantic_extra__.items()))
 
 
-class Contrasts(Form):
+class Contrasts(Record):
     """By class of query cell as in attention.json; ``pooled`` is both classes together.
 
     Early in a training nearly every query cell lies near a violation, so that there are few
@@ -61,7 +61,7 @@ class Contrasts(Form):
     pooled: CellsAt
 
 
-class Snapshot(Form):
+class Snapshot(Record):
     """What the model does after ``step`` optimiser steps.
 
     ``exact_accuracy`` and ``cell_accuracy`` are of z_H's last board, ``agreement`` is averaged over
@@ -91,7 +91,7 @@ class Snapshot(Form):
         return {"z_L": self.z_L, "z_H": self.z_H}[name]
 
 
-class EmergenceMeasures(Form):
+class EmergenceMeasures(Record):
     """The contents of emergence.json: the snapshots in order of ``step``.
 
     ``segments`` are those whose attention was looked at, counted from 0.

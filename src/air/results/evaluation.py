@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.results.form import Count, Form, Share
+from air.results.record import Count, Record, Share
 
 
-class Evaluation(Form):
+class Evaluation(Record):
     """Accuracies of one model, as shares of puzzles or cells.
 
     ``exact_accuracy`` is the share of boards right in every cell after the model's last segment,

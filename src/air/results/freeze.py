@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from air.results.form import Count, Ends, Form, Index, Maybe, Share
+from air.results.record import Count, Ends, Index, Maybe, Record, Share
 
 StateName = Literal["z_L", "z_H"]
 
 
-class Changes(Form):
+class Changes(Record):
     """Cells of a puzzle that change, summed over a rollout: mean over puzzles, standard error.
 
     ``per_transition`` is the mean at each step from one board to the next.
@@ -20,7 +20,7 @@ class Changes(Form):
     per_transition: list[float]
 
 
-class Moved(Form):
+class Moved(Record):
     """What one state does in one condition, and the accuracy of its last board."""
 
     exact_accuracy: Share
@@ -29,7 +29,7 @@ class Moved(Form):
     token_changes: Changes
 
 
-class Condition(Form):
+class Condition(Record):
     """Both states while nothing, or one of them, is frozen."""
 
     z_L: Moved
@@ -40,7 +40,7 @@ class Condition(Form):
         return {"z_L": self.z_L, "z_H": self.z_H}[name]
 
 
-class Effect(Form):
+class Effect(Record):
     """The moving state, frozen less normal, from the segment at which freezing starts.
 
     Differences of content changes and mask flips per puzzle, with 95 % intervals over puzzles.
@@ -54,7 +54,7 @@ class Effect(Form):
     mask_flips_interval: Ends
 
 
-class Effects(Form):
+class Effects(Record):
     """One for each condition in which a state is frozen, those of later segments included."""
 
     model_config = ConfigDict(extra="allow")
@@ -69,7 +69,7 @@ class Effects(Form):
         return found
 
 
-class FreezeMeasures(Form):
+class FreezeMeasures(Record):
     """The contents of freeze.json.
 
     Besides the three conditions that every study has, ``freeze_H_from_k`` and ``freeze_L_from_k``

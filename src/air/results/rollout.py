@@ -5,10 +5,10 @@ from typing import Annotated
 
 import numpy as np
 
-from air.results.form import Arrays, Count, Curve, Ends, Form, Held, Maybe, MaybeEnds, Share
+from air.results.record import Arrays, Count, Curve, Ends, Held, Maybe, MaybeEnds, Record, Share
 
 
-class State(Form):
+class State(Record):
     """One state's boards over a rollout; the curves are means over puzzles.
 
     Per sub-step: ``cell_accuracy``, the share of cells equal to the label; ``undecided``, the share
@@ -33,7 +33,7 @@ class State(Form):
     exact_by_segment: Curve
 
 
-class RolloutMeasures(Form):
+class RolloutMeasures(Record):
     """The contents of rollout.json.
 
     ``agreement`` is the share of cells on which both states show the same token, per sub-step;

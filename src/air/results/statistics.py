@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from air.results.form import Count, Form, Index
+from air.results.record import Count, Index, Record
 
 
-class Bars(Form):
+class Bars(Record):
     """A histogram's bars: equal whole ``width``, the first one from ``start`` on."""
 
     start: Index
@@ -15,7 +15,7 @@ class Bars(Form):
     counts: list[Index]
 
 
-class Trait(Form):
+class Trait(Record):
     """How a whole number that each puzzle has is distributed."""
 
     mean: float
@@ -24,7 +24,7 @@ class Trait(Form):
     bars: Bars
 
 
-class Split(Form):
+class Split(Record):
     """One split: how many puzzles, how many repeat another, what they are like."""
 
     puzzles: Count
@@ -33,7 +33,7 @@ class Split(Form):
     traits: dict[str, Trait]
 
 
-class Splits(Form):
+class Splits(Record):
     """Both splits, which are described by the same traits."""
 
     train: Split
@@ -50,7 +50,7 @@ class Splits(Form):
         return {"train": self.train, "test": self.test}[name]
 
 
-class File(Form):
+class File(Record):
     """An imported file: its rows, those skipped, by reason, and those of another rating."""
 
     file: str
@@ -60,7 +60,7 @@ class File(Form):
     outside_min_difficulty: Index | None = None
 
 
-class Files(Form):
+class Files(Record):
     """The imported file of each split."""
 
     train: File
@@ -71,14 +71,14 @@ class Files(Form):
         return {"train": self.train, "test": self.test}[name]
 
 
-class Examples(Form):
+class Examples(Record):
     """The first training puzzles, question and answer: boards ``[N, S]``."""
 
     inputs: Annotated[list[list[Index]], Field(min_length=1)]
     labels: list[list[Index]]
 
 
-class Statistics(Form):
+class Statistics(Record):
     """The contents of statistics.json.
 
     ``attempts`` is there if the puzzles were generated, ``files`` if they were imported, ``repo``

@@ -14,7 +14,7 @@ from air.explorer.recording import bytes_per_puzzle
 from air.params import load_params
 from air.reporting.pages import HERE, PAGES, digest
 from air.reporting.study import Run, Study
-from air.results.form import Form
+from air.results.record import Record
 from air.stages.inputs import subject
 from air.tasks.registry import TASKS
 from air.tasks.task import Puzzles
@@ -48,7 +48,7 @@ def explore() -> Path:
                 one = explored(model, task, run[1], shown, known, runs=fits)
                 puzzles[task] = min(puzzles.get(task, shown), shown, key=len)
             models.append(one)
-            probes: dict[str, Mapping[Run, Form]] = {
+            probes: dict[str, Mapping[Run, Record]] = {
                 "rollout": study.rollouts(task),
                 "freeze": study.freezes(task),
                 "attention": study.attentions(task),

@@ -56,7 +56,7 @@ from air.reporting.claims.x2_surer import Surer
 from air.reporting.claims.x3_split_first import SplitFirst
 from air.reporting.comparisons import LEAST_RUNS, RISE, SATURATED
 from air.reporting.study import Study
-from air.results.form import Form
+from air.results.record import Record
 
 __all__ = ["CLAIMS", "LEARNED", "LEAST_RUNS", "RISE", "SATURATED", "judge", "read"]
 
@@ -104,5 +104,5 @@ def read() -> list[tuple[Claim, Judged]]:
         UserError: there is no such file, or it is not what `air claims` writes.
     """
     entries: dict[str, Any] = {number: (claim.form(), ...) for number, claim in CLAIMS.items()}
-    found = read_json(paths.CLAIMS, create_model("Verdicts", __base__=Form, **entries))
+    found = read_json(paths.CLAIMS, create_model("Verdicts", __base__=Record, **entries))
     return [(claim, getattr(found, number)) for number, claim in CLAIMS.items()]

@@ -16,12 +16,12 @@ from air.reporting.claims.groups import (
 from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.comparisons import LEAST_RUNS, Regime, contrast, runs_to_decide
 from air.reporting.study import Study
-from air.results.form import Ends, Form
+from air.results.record import Ends, Record
 
 NONE = np.empty(0)
 
 
-class Best(Form):
+class Best(Record):
     """The most accurate of the variants with shared weights."""
 
     variant: str

@@ -12,11 +12,11 @@ from air.reporting.claims.claim import (
 )
 from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Study
-from air.results.form import Ends, Form, Maybe
+from air.results.record import Ends, Maybe, Record
 from air.results.rollout import State
 
 
-class OfState(Form):
+class OfState(Record):
     """The share of undecided cells over a whole rollout, and the cells that move."""
 
     undecided: float

@@ -13,13 +13,13 @@ from air.reporting.claims.claim import (
     percent,
 )
 from air.reporting.claims.picture import Picture, Row
-from air.reporting.forms import Number
+from air.reporting.inputs import Number
 from air.reporting.study import Study
-from air.results.form import Ends, Form
 from air.results.freeze import FreezeMeasures
+from air.results.record import Ends, Record
 
 
-class Frozen(Form):
+class Frozen(Record):
     """Content changes of the moving state, frozen less normal; accuracy when frozen."""
 
     content_changes: float
@@ -39,7 +39,7 @@ class Seed(OfRun):
     freeze_L: Frozen
 
 
-class Published(Form):
+class Published(Record):
     """The paper's differences in content changes."""
 
     freeze_H: Number

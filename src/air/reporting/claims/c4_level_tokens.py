@@ -12,7 +12,7 @@ from air.reporting.claims.groups import (
 from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.comparisons import Regime, contrast
 from air.reporting.study import Study
-from air.results.form import Ends
+from air.results.record import Ends
 
 BASE, FULL = "L2x_H2x", "Lx_H"  # without a token, and what it is to regain
 HELPS = "level_token_prepend"

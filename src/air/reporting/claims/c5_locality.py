@@ -16,10 +16,10 @@ from air.reporting.claims.claim import (
 from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
-from air.results.form import Form, Maybe, MaybeEnds
+from air.results.record import Maybe, MaybeEnds, Record
 
 
-class OnViolations(Form):
+class OnViolations(Record):
     """The contrast on cells that break a rule, per layer."""
 
     mean: list[Maybe]

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, create_model
 
 from air.reporting.claims.picture import Picture, Point
 from air.reporting.study import Run, Study
-from air.results.form import Form, Maybe
+from air.results.record import Maybe, Record
 
 Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 LEARNED = 0.1
@@ -17,7 +17,7 @@ PROBED = "Lx_H"  # the paper's default, whose inside it looks at
 T = TypeVar("T")
 
 
-class Finding(Form, ABC):
+class Finding(Record, ABC):
     """What came of a claim on one task: a verdict and the figures behind it."""
 
     verdict: Verdict
@@ -37,7 +37,7 @@ class Finding(Form, ABC):
         return self.evidence()
 
 
-class Judged(Form):
+class Judged(Record):
     """A claim's entry in claims.json: its verdict, and the finding on each task by its name."""
 
     title: str
@@ -106,7 +106,7 @@ def by_sign(interval: list[float], direction: int = 1) -> Verdict:
 # Claims about what probed runs of the default variant do inside.
 
 
-class OfRun(Form):
+class OfRun(Record):
     """What was found in one run, and the share of test puzzles it solves."""
 
     written_last = ("solved",)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from air.reporting.claims.claim import Verdict
 from air.reporting.comparisons import Regime, regime
 from air.reporting.study import Study
-from air.results.form import Ends, Form, Index
+from air.results.record import Ends, Index, Record
 
 
-class Group(Form):
+class Group(Record):
     """A group of runs: how many, how accurate, in which regime; how far from another group.
 
     ``effect`` and ``interval`` are its mean less the other's; ``restored`` the share of a gap that

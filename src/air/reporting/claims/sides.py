@@ -17,7 +17,7 @@ from air.reporting.claims.claim import (
 from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Run, Study
 from air.results.attention import Overall
-from air.results.form import Maybe, MaybeEnds
+from air.results.record import Maybe, MaybeEnds
 
 
 class Side(OfRun):

@@ -20,10 +20,10 @@ from air.reporting.claims.x1_input_sided import InputSided
 from air.reporting.study import Study
 from air.results.attention import Overall
 from air.results.emergence import EmergenceMeasures
-from air.results.form import Form, Index
+from air.results.record import Index, Record
 
 
-class When(Form):
+class When(Record):
     """When something came, by intervals over puzzles, in steps of snapshots; None: never.
 
     ``possible`` is the first snapshot that does not rule it out, ``certain`` the first that shows

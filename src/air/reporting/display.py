@@ -45,7 +45,7 @@ LINKS = "<!-- links to the files -->"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Display:
     """HTML, and the files that go with it under ``name``, as text by suffix (PDF in base64)."""
 
     html: str
@@ -57,16 +57,16 @@ class Shown:
         return {"text/html": self.html, **files}, {"name": self.name}
 
 
-def show(*shown: Shown | list[Shown]) -> None:
+def show(*shown: Display | list[Display]) -> None:
     """Show each, from a notebook."""
     for one in shown:
         for part in one if isinstance(one, list) else [one]:
             display(part)
 
 
-def missing(what: str) -> Shown:
+def missing(what: str) -> Display:
     """A sentence in the place of something that has no results yet."""
-    return Shown(markup('<p class="missing">{{ what }}</p>', what=what))
+    return Display(markup('<p class="missing">{{ what }}</p>', what=what))
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
+def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Display:
     """A figure whose title is its ``finding``; ``name`` is kind-task[-variant].
 
     The caption is the kind's. ``alt`` says what is drawn to those who do not see it.
@@ -89,7 +89,7 @@ def as_figure(canvas: Canvas, name: str, finding: str, alt: str) -> Shown:
     picture = _image(text, f"{alt} {finding}")
     html = _figure(picture, "figure", name, CAPTIONS[name.split("-")[0]])
     files = {"svg": text, "pdf": base64.b64encode(pdf.getvalue()).decode()}
-    return Shown(html, name, files)
+    return Display(html, name, files)
 
 
 def as_image(canvas: Canvas, alt: str, kind: str) -> Markup:
@@ -175,14 +175,14 @@ def _compact_path(match: re.Match[str]) -> str:
     return re.sub(r"(?<![\d.])0\.|(?<=-)0\.", ".", "".join(parts)).replace(" -", "-")
 
 
-def as_table(frame: pd.DataFrame, name: str, caption: str, html: Markup | None = None) -> Shown:
+def as_table(frame: pd.DataFrame, name: str, caption: str, html: Markup | None = None) -> Display:
     """A table with its caption; ``html`` if the page's is not simply the frame's."""
     table = html or Markup(frame.to_html(index=False, border=0, escape=True))
     files = {
         "csv": frame.to_csv(index=False),
         "tex": frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}"),
     }
-    return Shown(_figure(table, "table", name, caption), name, files)
+    return Display(_figure(table, "table", name, caption), name, files)
 
 
 def _figure(content: Markup, kind: str, name: str, caption: str) -> Markup:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from air.results.form import Count, Ends, Form, Index
+from air.results.record import Count, Ends, Index, Record
 
 # names that become names of files: never a path
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\z")]
@@ -17,7 +17,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\z")]
 # results/params.json
 
 
-class Model(Form):
+class Model(Record):
     layers: Count
     hidden_size: Count
     heads: Count
@@ -33,7 +33,7 @@ class Model(Form):
         return self.H_cycles * (self.L_cycles + 1)
 
 
-class Train(Form):
+class Train(Record):
     steps: Count | None
     batch_size: Count
     lr: float
@@ -44,12 +44,12 @@ class Train(Form):
     q_continue: bool
 
 
-class Runs(Form):
+class Runs(Record):
     variants: list[Name]
     seeds: list[Index]
 
 
-class Probes(Form):
+class Probes(Record):
     """By the name of the probe."""
 
     model_config = ConfigDict(extra="allow")
@@ -72,13 +72,13 @@ class Section(Runs):
     probes: Probes
 
 
-class Compute(Form):
+class Compute(Record):
     device: str
     precision: str
     threads: Count
 
 
-class Params(Form):
+class Params(Record):
     """params.yaml, complete, with a section for each task."""
 
     model_config = ConfigDict(extra="allow")
@@ -93,7 +93,7 @@ class Params(Form):
         return self.__pydantic_extra__[name]
 
 
-class VariantSays(Form):
+class VariantSays(Record):
     """What a variant's name stands for."""
 
     n_L: float
@@ -103,7 +103,7 @@ class VariantSays(Form):
     two_networks: bool
 
 
-class Checked(Form):
+class Checked(Record):
     """The whole file: the title of each task, the parameters, and what each variant is."""
 
     tasks: dict[Name, str]
@@ -126,12 +126,12 @@ class Checked(Form):
 # the header of data/TASK/*.safetensors
 
 
-class _Drawn(Form):
+class _Drawn(Record):
     fills: list[Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}\z")] | None]
     box: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
 
 
-class Look(Form):
+class Look(Record):
     """How boards are drawn, as the header of a data file states it."""
 
     rows: Count
@@ -174,27 +174,27 @@ def misfit(boards: object, look: Look) -> str:
 Number = int | float
 
 
-class Published(Form):
+class Published(Record):
     """Exact accuracy in percent, and its standard deviation over runs where it is known."""
 
     mean: float
     std: float | None = None
 
 
-class _Normal(Form):
+class _Normal(Record):
     z_L: Number
     z_H: Number
 
 
-class _FrozenH(Form):
+class _FrozenH(Record):
     z_L: Number
 
 
-class _FrozenL(Form):
+class _FrozenL(Record):
     z_H: Number
 
 
-class Freezing(Form):
+class Freezing(Record):
     """Content changes per puzzle of the state that moves."""
 
     normal: _Normal
@@ -202,17 +202,17 @@ class Freezing(Form):
     freeze_L: _FrozenL
 
 
-class _Control(Form):
+class _Control(Record):
     d_nbr: list[Ends]
 
 
-class Attended(Form):
+class Attended(Record):
     """Contrasts per layer: mean and half-width."""
 
     control: _Control
 
 
-class Paper(Form):
+class Paper(Record):
     """Accuracies by variant and task, the probes' figures by task."""
 
     accuracy: dict[str, dict[str, Published]]

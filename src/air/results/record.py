@@ -1,4 +1,4 @@
-"""What the forms of all files of results have in common.
+"""What all records in the files of results have in common.
 
 A number that was not finite stands as null (``Maybe``), where there may be nothing to count.
 """
@@ -24,15 +24,15 @@ Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
 MaybeEnds = Annotated[list[Maybe], Field(min_length=2, max_length=2)]
 
 
-class Form(BaseModel):
-    """A part of a JSON file. Keys that a form does not name are left aside when it is read."""
+class Record(BaseModel):
+    """A part of a JSON file. Keys that it does not name are ignored when it is read."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
     #: keys that are written after those whose names are not known beforehand
     written_last: ClassVar[tuple[str, ...]] = ()
 
     def content(self) -> dict[str, Any]:
-        """What is written: the values that were given, keys in the order of the form."""
+        """What is written: the values that were given, keys in the order of the class."""
         return self.model_dump(exclude_unset=True)
 
     @model_serializer(mode="wrap")
@@ -42,7 +42,7 @@ class Form(BaseModel):
         return content | last
 
 
-class Curve(Form):
+class Curve(Record):
     """Means over puzzles and their standard errors, one of each per place ``[places]``."""
 
     mean: list[Maybe]
