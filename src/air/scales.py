@@ -135,9 +135,7 @@ def _mean(study: Kept, task: str) -> str:
 
 def _runs(study: Kept, task: str) -> str:
     section = study.section(task)
-    variants, seeds = len(section.variants), len(section.seeds)
-    each = " each" if variants > 1 else ""
-    return f"{variants} variant{'s' * (variants > 1)}, {seeds} run{'s' * (seeds > 1)}{each}"
+    return f"{len(section.variants)} x {len(section.seeds)}"
 
 
 def _solved(study: Kept, task: str) -> str:
@@ -154,7 +152,7 @@ SHORT: list[Line] = [
     ("puzzles", _puzzles),
     ("layers, width", _model),
     ("optimiser steps x batch", _steps),
-    ("trained", _runs),
+    ("variants x runs", _runs),
     (f"test puzzles that {PROBED} solves", _solved),
 ]
 LONG: list[Line] = [

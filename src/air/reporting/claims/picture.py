@@ -39,5 +39,5 @@ class Picture:
 
     what: str
     rows: Sequence[Row] = field(default_factory=tuple)
-    none: tuple[float, float] | None = None
+    none: Sequence[float] | None = None
     times: float = 1.0
