@@ -15,6 +15,7 @@ from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
 from air.reporting.display import Display, data_uri
+from air.reporting.pages import PAGES
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
 from air.results.evaluation import Evaluation
@@ -204,7 +205,8 @@ def test_publishing_wants_every_page(
     menu = '<nav><a href="data.html">Puzzles</a>\n<a href="explore.html">Explorer</a></nav>'
     page = f"<main>{menu}{links}</main><footer></footer>"
     (pages / "index.html").write_text(page, encoding="utf-8")
-    (pages / "explore.html").write_text("models", encoding="utf-8")
+    for name in {*PAGES, "explore"} - {path.stem for path in pages.glob("*.html")}:
+        (pages / f"{name}.html").write_text(name, encoding="utf-8")  # newer than the study
     for name in ("data/a.pdf", "data/a.svg", "data/b.svg"):
         file = pages / "files" / name
         file.parent.mkdir(parents=True, exist_ok=True)
