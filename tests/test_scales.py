@@ -66,7 +66,7 @@ def test_studies_stand_from_small_to_large_and_say_where_tasks_differ(folder: Pa
     assert cells(table, "layers, width")[1] == "6, 640"
     assert cells(table, "C3")[1] == "**holds**"
     assert cells(table, "C5")[1] == "Sudoku **holds**<br>Maze **fails**"
-    assert cells(table, "X2")[1] == ""
+    assert cells(table, "X2")[1] == "not judged"
     assert cells(table, "learning rate")[1].startswith("Sudoku 0.5, constant<br>Maze ")
     assert cells(table, "optimiser steps")[1].startswith("Sudoku 1,234 x ")
 

@@ -194,10 +194,12 @@ def table(studies: Iterable[Kept], lines: Iterable[Line], root: str = "") -> str
 
 
 def _verdicts(study: Kept, number: str) -> str:
-    judged = study.claims.get(number)  # None of a study from before the claim
+    judged = study.claims.get(number)
+    if judged is None:
+        return "not judged"  # published before there was the claim
     found = {}
     for task in study.tasks:
-        if judged and task in judged.__pydantic_extra__:
+        if task in judged.__pydantic_extra__:
             verdict = judged.__pydantic_extra__[task].verdict
             found[task] = f"**{verdict}**" if verdict in STRONG else verdict
     return _cell(study, found)
