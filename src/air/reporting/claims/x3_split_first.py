@@ -117,6 +117,10 @@ class SplitFirst(Claim):
     #: the part of the last snapshot's accuracy that counts as half-way
     half = 0.5
     thresholds = ("band", "some", "half")
+    rule = (
+        "Holds in a run if a snapshot shows the split before any leaves open that either share of "
+        "puzzles is solved; fails if one rules the split out once either is shown to be solved."
+    )
 
     def judge(self, study: Study, task: str) -> Found:
         """In each run, both shares are reached after the split."""
