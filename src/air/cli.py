@@ -262,7 +262,7 @@ def evaluate(
         from air.stages.evaluate import predictions as write
 
         count, right = write(task, variant, seed, predictions)
-        print(f"{predictions} written: {count:,} puzzles, {right:,} right")
+        log.info(f"{predictions} written: {count:,} puzzles, {right:,} right")
         return
     from air.stages.evaluate import evaluate as stage
 
@@ -321,7 +321,7 @@ def rollout(
         from air.sheets import write_sheets
 
         files = write_sheets(task, variant, seed, sheets)
-        print(f"{sheets}: {len(files)} sheets written")
+        log.info(f"{sheets}: {len(files)} sheets written")
         return
     from air.stages.rollout import rollout as stage
 
