@@ -62,18 +62,18 @@ OTHERS = (
     "|pydantic_core|rich|threading|torch|typer"
 )
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A-Z]")]
-nitpick_ignore = [("py:func", "decoded_rollout")]  # imported where it is named
+nitpick_ignore = [("py:class", "types.Annotated")]  # as Sphinx writes it in a signature
 
 PACKAGES = {
-    "model": "what is AIR",
-    "tasks": "what is a puzzle",
-    "sources": "where puzzles come from",
-    "training": "how it learns",
-    "evaluation": "how many puzzles it solves",
+    "model": "the model, AIR",
+    "tasks": "puzzles",
+    "sources": "sources of puzzles",
+    "training": "how the model is trained",
+    "evaluation": "how many puzzles the model solves",
     "stages": "what each stage reads and writes",
-    "probes": "what it does inside",
+    "probes": "what the model does inside",
     "results": "what every file of results holds",
-    "reporting": "what we say about it",
+    "reporting": "tables, figures, claims and pages",
     "explorer": "a page in which trained models run",
 }
 

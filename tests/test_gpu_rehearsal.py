@@ -195,7 +195,7 @@ def test_what_is_measured_is_read_where_it_is_meant_to_be(
         assert set(reads) == {"add"}
         reads.clear()
         probes.attention(model, puzzles, [0, 1], device=GPU)
-        assert set(reads) == {"captures_of", "after"}
+        assert set(reads) == {"captures_of", "after", "_stacked"}
         assert reads["captures_of"] == 2  # the boards, once a batch
 
 

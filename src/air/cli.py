@@ -205,9 +205,9 @@ def import_checkpoint(
 
     step, hub = from_hub(path) if path.startswith("hub:") else (Path(path), None)
     target = output or (Path() if hub else step.parent) / "model.safetensors"
+    model, origin = read(step, variant, cells)
     if os.path.realpath(target) == os.path.realpath(step):
         raise UserError(f"{target}: is the checkpoint itself; name another --output")
-    model, origin = read(step, variant, cells)
     if hub:
         origin["imported"] |= {"hub": hub}
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}

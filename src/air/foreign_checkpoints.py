@@ -269,11 +269,11 @@ def from_hub(address: str) -> tuple[Path, dict[str, str]]:
         address: see HUB. The branch is main if there is none; the file is the latest step.
 
     Returns:
-        The checkpoint's path in the hub's cache, and where it is from: ``repo``, ``revision`` (as
-        it was asked for), ``commit`` (what that stood for), ``file``.
+        The checkpoint's path in the hub's cache, and its origin (``repo``; ``revision`` as it was
+        given; ``commit``, what that stood for; ``file``).
 
     Raises:
-        UserError: it is no such address, or the hub has no such thing or cannot be asked.
+        UserError: it is no such address, or the hub has no such thing or cannot be reached.
     """
     match = _ADDRESS.fullmatch(address)
     if not match or set((match[3] or "file").split("/")) & {"", "..", "."}:

@@ -60,7 +60,7 @@ def asked_cells(task: Task, inputs: np.ndarray, labels: np.ndarray, most: int) -
 
 
 def bytes_per_puzzle(model: AIR) -> int:
-    """The most that one puzzle takes in :attr:`Recording.content`."""
+    """The most that one puzzle takes in ``Recording.content``."""
     steps = model.config.max_segments * model.config.updates_per_segment
     segments = len(looked_at(model.config.max_segments))
     return model.cells * (2 * (1 + steps) + 2 * segments * most_cells(model))

@@ -110,7 +110,7 @@ class SplitFirst(Claim):
     )
     tasks = ("sudoku", "maze")
     finding = Found
-    #: a contrast within it is no split: X1's threshold of the same contrast
+    #: X1's threshold of the same contrast, within which there is no split
     band = InputSided.none
     #: the share of puzzles that counts as solving some
     some = LEARNED
