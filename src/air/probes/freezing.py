@@ -92,7 +92,10 @@ class FreezeTally:
         self.exact = np.zeros((len(self.names), 2, len(puzzles)), dtype=bool)
 
     def run(self, name: str, inputs: Tensor) -> dict[Level, Tensor]:
-        """The boards of a rollout under a condition, as :func:`~air.probes.decoding.decoded_rollout` gives them."""
+        """The boards of a rollout under a condition.
+
+        They are those of :func:`~air.probes.decoding.decoded_rollout`.
+        """
         frozen, begin = self.conditions[name]
         return decoded_rollout(self.model, inputs, self.model.config.max_segments, frozen, begin)
 
