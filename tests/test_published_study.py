@@ -1,5 +1,6 @@
 """What is published with the project is what its committed metrics give."""
 
+import html
 import json
 import re
 import shutil
@@ -115,7 +116,9 @@ def test_published_figures_come_from_the_metrics(published: Path) -> None:
         if study.emergences(task):
             drawn.append(figures.emergence(study, task))
     drawn.append(figures.accuracy(study, "injection"))
-    pages = "".join(path.read_text(encoding="utf-8") for path in published.glob("html/*.html"))
+    pages = "".join(
+        html.unescape(path.read_text(encoding="utf-8")) for path in published.glob("html/*.html")
+    )
     for shown in drawn:
         assert f'src="{data_uri(shown.files["svg"])}"' in pages, shown.name
     for path in published.glob("html/files/*/*.svg"):
