@@ -217,8 +217,8 @@ def test_what_reruns_when_code_changes(restored: Path) -> None:
         "evaluation/accuracy.py": of("evaluate"),
         "probes/freezing.py": of("freeze", "emergence"),
         "training/loop.py": of("train"),
-        "devices.py": of("check", "train", "evaluate", *probes),
-        "model/layers.py": of("train", "evaluate", *probes),
+        "devices.py": of("check", "train", "evaluate", "explore", *probes),
+        "model/layers.py": of("train", "evaluate", "explore", *probes),
     }
     for name, wanted in edited.items():
         path = restored / "src/air" / name
@@ -236,8 +236,8 @@ def test_a_word_in_a_generator_trains_nothing(
 ) -> None:
     """The data is made anew; since its bytes are the same, models and accuracies are restored.
 
-    (Rollouts and attention run again: of their outputs Snakemake deletes one, and DVC's run cache
-    keeps no stage that has another in git.)
+    (Rollouts, attention and emergence run again: of their outputs Snakemake deletes one, and DVC's
+    run cache keeps no stage that has another in git.)
     """
     folder = tmp_path_factory.mktemp("word") / "study"
     shutil.copytree(finished, folder, symlinks=True)
@@ -251,7 +251,7 @@ def test_a_word_in_a_generator_trains_nothing(
         and log.stat().st_mtime > path.stat().st_mtime
         and log.stem != "cost"
     }
-    assert {"check", "data"} <= ran <= {"check", "data", "rollout", "attention"}
+    assert {"check", "data"} <= ran <= {"check", "data", "rollout", "attention", "emergence"}
     assert results(folder) == results(finished)
 
 
