@@ -58,13 +58,12 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium: the system's, or playwright's own."""
-    from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
     with sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
-        except Error:
+        if not (system or Path(playwright.chromium.executable_path).is_file()):
             pytest.skip("no Chromium here: install one, or run `playwright install chromium`")
+        opened = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
         yield opened
         opened.close()
