@@ -4,7 +4,7 @@
     python benchmarks/explorer.py --size medium
     python benchmarks/explorer.py --size maze --recorded 2
 
-Both compute in float32 on one core, and decode both states after every sub-step. With --recorded N
+Both compute in float64 on one core, and decode both states after every sub-step. With --recorded N
 the browser is left out: N puzzles are recorded, as `air explore` does with models too large for a
 page, and how many of them `explore.megabytes` holds is printed.
 """
@@ -63,7 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
-    model = build(given.size, "float32", device).eval()
+    model = export.in_float64(build(given.size, "float32", device))
     tokens, labels = boards(given.size, max(1, given.recorded), CPU)
     questions, answers = (tokens.numpy().astype(np.uint8), labels.numpy().astype(np.uint8))
     puzzles = Puzzles(TASKS[given.size], questions, answers, 0)

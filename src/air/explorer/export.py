@@ -1,7 +1,8 @@
 """What the page carries: models as safetensors, tasks and puzzles as plain values.
 
 A model is stored in the shortest of float16, bfloat16 and float32 in which it shows the very boards
-that it shows in full precision, on every puzzle of the page.
+that it shows with all its digits, on every puzzle of the page. Boards are compared as float64
+computes them, which is how the page does.
 """
 
 import json
@@ -36,12 +37,13 @@ def parameters(model: AIR) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def in_float32(model: AIR, stored: torch.dtype = torch.float32) -> AIR:
-    """A copy of a model that computes in float32, its weights rounded to ``stored`` before."""
-    copy = AIR(model.config, model.variant, model.vocabulary, model.cells)
+def in_float64(model: AIR, stored: torch.dtype = torch.float32) -> AIR:
+    """A copy of a model that computes in float64, its weights rounded to ``stored`` before."""
+    copy = AIR(model.config, model.variant, model.vocabulary, model.cells, "float64")
     weights = model.state_dict()
-    copy.load_state_dict({name: weight.to(stored).float() for name, weight in weights.items()})
-    return copy.to(model.H_init.device).eval()
+    copy.load_state_dict({name: weight.to(stored) for name, weight in weights.items()})
+    device = model.H_init.device
+    return copy.to("cpu" if device.type == "mps" else device).eval()  # Apple's GPUs have no float64
 
 
 @torch.inference_mode()
@@ -57,9 +59,9 @@ def decoded(model: AIR, puzzles: Puzzles) -> np.ndarray:
 
 def shortest_format(model: AIR, puzzles: Puzzles) -> torch.dtype:
     """The first of FORMATS that changes no cell of any board of these puzzles' rollouts."""
-    right = decoded(in_float32(model), puzzles)
+    right = decoded(in_float64(model), puzzles)
     for stored in FORMATS[:-1]:
-        if np.array_equal(decoded(in_float32(model, stored), puzzles), right):
+        if np.array_equal(decoded(in_float64(model, stored), puzzles), right):
             return stored
     return FORMATS[-1]
 

@@ -1,9 +1,9 @@
-// AIR for one board in the browser: src/air/model, in JavaScript and float32. Same names, same order.
+// AIR for one board in the browser: src/air/model, in JavaScript and float64. Same names, same order.
 //
 //   L-update:  z_L <- f(z_L + z_H + n_L x)        H-update:  z_H <- f(z_H + z_L + n_H x)
 //
-// A state is a Float32Array [P, d] (row by row): P = lead + cells positions of width d. Sums run in
-// double precision and are stored as float32.
+// A state is a Float64Array [P, d] (row by row): P = lead + cells positions of width d. In float32 the
+// rounding of one update grows over a rollout until near-ties are decided by it.
 
 const ROPE_BASE = 10000;
 const ROOT_HALF = 0.707106781; // 1 / sqrt(2) with the digits of network.py
@@ -13,7 +13,7 @@ const EPSILON = 1e-5; // of the norm
 
 /** x W^T: [rows, inputs], [outputs, inputs] -> [rows, outputs]. Four rows at a time, for speed. */
 export function linear(x, weight, rows, inputs, outputs) {
-  const y = new Float32Array(rows * outputs);
+  const y = new Float64Array(rows * outputs);
   let row = 0;
   for (; row + 4 <= rows; row += 4) {
     const a = row * inputs, b = a + inputs, c = b + inputs, d = c + inputs;
@@ -58,10 +58,10 @@ function rms_norm(x, d) {
 /** Cosines and sines [positions, size / 2] of rotary embedding (Su et al. 2021), in halves. */
 function rope_tables(positions, size) {
   const half = size / 2;
-  const cos = new Float32Array(positions * half), sin = new Float32Array(positions * half);
+  const cos = new Float64Array(positions * half), sin = new Float64Array(positions * half);
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
-      const angle = Math.fround(position * Math.fround(ROPE_BASE ** -Math.fround((2 * i) / size)));
+      const angle = position * ROPE_BASE ** -((2 * i) / size);
       cos[position * half + i] = Math.cos(angle);
       sin[position * half + i] = Math.sin(angle);
     }
@@ -71,7 +71,7 @@ function rope_tables(positions, size) {
 
 /** [rows, width] -> [width, rows]. */
 function transposed(x, width) {
-  const rows = x.length / width, y = new Float32Array(x.length);
+  const rows = x.length / width, y = new Float64Array(x.length);
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < width; i++) y[i * rows + row] = x[row * width + i];
   }
@@ -101,7 +101,7 @@ function scores(q, k, query, head, lead, positions, d, size, row) {
 
 /** How a board's cell attends to its cells, a softmax over the content alone: [heads, S]. */
 export function attention_of(cell, q, k, config, lead, cells) {
-  const size = config.hidden_size / config.heads, share = new Float32Array(config.heads * cells);
+  const size = config.hidden_size / config.heads, share = new Float64Array(config.heads * cells);
   for (let head = 0; head < config.heads; head++) {
     const row = share.subarray(head * cells, (head + 1) * cells);
     softmax(scores(q, k, lead + cell, head, lead, lead + cells, config.hidden_size, size, row), cells);
@@ -111,7 +111,7 @@ export function attention_of(cell, q, k, config, lead, cells) {
 
 /** Logits [..., V] as probabilities s / sum s, s(x) = x + 1 for x >= 0 else 1 / (1 - x). */
 export function stablemax(logits, vocabulary) {
-  const shares = new Float32Array(logits.length);
+  const shares = new Float64Array(logits.length);
   for (let at = 0; at < logits.length; at += vocabulary) {
     let sum = 0;
     const s = [];
@@ -162,7 +162,7 @@ export class AIR {
     const d = this.config.hidden_size, { slots } = this;
     const both = ["learned", "both"].includes(this.config.positions);
     const { embedding, puzzle_embedding, position_embedding } = this.tensors;
-    const x = new Float32Array(this.positions * d);
+    const x = new Float64Array(this.positions * d);
     for (let place = 0; place < slots + this.cells; place++) {
       const at = (this.lead - slots + place) * d; // prepend_no_strip: x is zero at the level token
       const from = place < slots ? 0 : inputs[place - slots] * d;
@@ -179,7 +179,7 @@ export class AIR {
   fresh_states() {
     const d = this.config.hidden_size, states = {};
     for (const level of ["L", "H"]) {
-      const state = (states[level] = new Float32Array(this.positions * d));
+      const state = (states[level] = new Float64Array(this.positions * d));
       for (let at = 0; at < state.length; at += d) state.set(this.tensors[`${level}_init`], at);
       if (this.lead > this.slots) state.set(this.tensors[`level_tokens.${level}`], 0);
     }
@@ -192,7 +192,7 @@ export class AIR {
     const n = level === "L" ? this.variant.n_L : this.variant.n_H;
     const learned = operator === "linear" || operator === "nonlinear";
     if (n && learned) x = linear(x, this.tensors["operator.weight"], this.positions, d, d);
-    const h = new Float32Array(own.length);
+    const h = new Float64Array(own.length);
     for (let i = 0; i < h.length; i++) {
       if (!n) h[i] = own[i] + other[i];
       else if (operator === "hadamard") h[i] = own[i] + (other[i] + own[i]) * (n * x[i]);
@@ -209,7 +209,7 @@ export class AIR {
     if (token === "addition") {
       for (let i = 0; i < h.length; i++) h[i] += mark[i % d];
     } else if (token === "prepend") {
-      const longer = new Float32Array(h.length + d);
+      const longer = new Float64Array(h.length + d);
       longer.set(mark, 0);
       longer.set(h, d);
       h = longer;
@@ -244,7 +244,7 @@ export class AIR {
     const positions = h.length / d;
     const qkv = linear(h, this.tensors[`${name}.attention.qkv.weight`], positions, d, 3 * d);
     const [q, k, v] = [0, 1, 2].map((part) => {
-      const y = new Float32Array(h.length);
+      const y = new Float64Array(h.length);
       for (let p = 0; p < positions; p++) {
         y.set(qkv.subarray((3 * p + part) * d, (3 * p + part + 1) * d), p * d);
       }
@@ -252,7 +252,7 @@ export class AIR {
     });
     if (["rope", "both"].includes(this.config.positions)) [q, k].forEach((y) => this.rotate(y, positions));
     if (hook) hook(layer, q, k);
-    const mixed = new Float32Array(h.length), row = new Float64Array(positions);
+    const mixed = new Float64Array(h.length), row = new Float64Array(positions);
     const sums = new Float64Array(size);
     for (let head = 0; head < heads; head++) {
       for (let query = 0; query < positions; query++) {
@@ -288,7 +288,7 @@ export class AIR {
     const rows = h.length / width;
     const down = this.tensors[`${name}.down.weight`], inner = down.length / width;
     const both = linear(h, this.tensors[`${name}.gate_up.weight`], rows, width, 2 * inner);
-    const product = new Float32Array(rows * inner);
+    const product = new Float64Array(rows * inner);
     for (let p = 0; p < rows; p++) {
       for (let i = 0; i < inner; i++) {
         const gate = both[2 * p * inner + i];

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader
 
 from air.explorer.export import (
-    in_float32,
+    in_float64,
     model_file,
     parameters,
     shortest_format,
@@ -74,7 +74,7 @@ def explored(
         content = model_file(model, shortest_format(model, puzzles))
     else:
         label = f"explore {task} {variant} seed {seed}"
-        recording = recorded(in_float32(model), puzzles, label)
+        recording = recorded(in_float64(model), puzzles, label)
         content, facts["recorded"] = recording.content, recording.facts
     return Explored(facts, base64.b64encode(content).decode())
 
