@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from air.foreign_checkpoints import model_config, translated
+from air.foreign.checkpoints import model_config, translated
 from air.model.network import AIR
 from air.model.variants import Variant
 

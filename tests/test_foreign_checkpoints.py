@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import air
 from air.cli import app
 from air.files import UserError
-from air.foreign_checkpoints import import_checkpoint, variant_named
+from air.foreign.checkpoints import import_checkpoint, variant_named
 from air.model.variants import PAPER_VARIANTS
 from tests.golden_vectors import FOLDER, read
 from tests.test_golden import VARIANTS, distance

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from air.checkpoint import load_model
 from air.files import UserError, read_arrays
-from air.foreign_checkpoints import import_checkpoint
+from air.foreign.checkpoints import import_checkpoint
 from air.model.config import ModelConfig
 from air.params import load_params
 from air.reporting.claims import judge, read

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from air.foreign_checkpoints import our_name
+from air.foreign.checkpoints import our_name
 from air.model.network import AIR
 from air.probes.attention_maps import captured
 from air.probes.decoding import decoded_rollout

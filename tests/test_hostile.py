@@ -169,7 +169,7 @@ NOTEBOOK = ANY | dict.fromkeys((empty, half, no_text), "not a notebook (")
 READ: list[tuple[str, str, dict[Any, str]]] = [
     ("params.yaml", "check", YAML),
     ("params.yaml", "train sudoku Lx_H", YAML),
-    ("imported/step_1", "import-checkpoint imported/step_1", ANY),
+    ("imported/step_1", "import-checkpoint imported/step_1", ANY | {folder: "holds no step_N, as"}),
     ("imported/all_config.yaml", "import-checkpoint imported/step_1", YAML),
     ("imported/puzzles.csv", "data maze", ANY),
     (TRAIN, "train sudoku Lx_H", TENSORS),

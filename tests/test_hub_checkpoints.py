@@ -12,7 +12,7 @@ import torch
 
 import air
 from air.files import UserError
-from air.foreign_checkpoints import from_hub
+from air.foreign.sources import from_hub
 from tests.golden_vectors import FOLDER
 from tests.test_foreign_checkpoints import Payload
 from tests.test_imports import LATER, NOWHERE, REVISION, Hub, run, serving
@@ -23,12 +23,13 @@ CONFIG = (PEER / "all_config.yaml").read_bytes()
 ASK = """
 import sys, time
 from air.files import UserError
-from air.foreign_checkpoints import from_hub
+from air.foreign.sources import from_hub
 time.sleep = lambda seconds: None  # what is tried again is tried at once
 for address in sys.argv[1:]:
     try:
-        path, source = from_hub(address)
-        print(source["revision"], source["commit"], source["file"], path.is_file())
+        found = from_hub(address)
+        source, there = found.hub, all(path.is_file() for path in found.steps.values())
+        print(source["revision"], source["commit"], source["file"], there, *found.steps)
     except UserError as error:
         print("refused:", error)
 """
@@ -116,16 +117,16 @@ def test_a_checkpoint_of_the_hub_becomes_our_model(models: Models, tmp_path: Pat
 
 def test_revisions_are_resolved_and_files_found(models: Models, tmp_path: Path) -> None:
     addresses = {
-        "hub:made/trm@v1.0": f"v1.0 {LATER} run/step_65100 True",
-        "hub:made/trm@main:step_900": f"main {REVISION} step_900 True",
-        f"hub:made/trm@{REVISION}": f"{REVISION} {REVISION} step_65100 True",
-        "hub:made/several:checkpoint": f"main {REVISION} checkpoint True",
-        f"hub:made/several@{REVISION}:run/step_65100": f"{REVISION} {REVISION} run/step_65100 True",
+        "hub:made/trm@v1.0": f"v1.0 {LATER} run/step_65100 True 65100",
+        "hub:made/trm@main:step_900": f"main {REVISION} step_900 True 900",
+        f"hub:made/trm@{REVISION}": f"{REVISION} {REVISION} step_65100 True 65100",
+        "hub:made/several:checkpoint": f"main {REVISION} checkpoint True 0",
+        f"hub:made/several@{REVISION}:run/step_65100": f"{REVISION} {REVISION} run/step_65100 True 65100",
     }
     home = tmp_path / "home"
     assert asked(models.address, home, *addresses) == list(addresses.values())
     pinned = f"hub:made/trm@{REVISION}:step_65100"  # what was downloaded is there without a network
-    assert asked(NOWHERE, home, pinned) == [f"{REVISION} {REVISION} step_65100 True"]
+    assert asked(NOWHERE, home, pinned) == [f"{REVISION} {REVISION} step_65100 True 65100"]
 
 
 def test_what_the_hub_does_not_have_is_one_sentence(models: Models, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_download_cut_short_is_refused_and_taken_up_again(models: Models, tmp_
     assert said[0].startswith("refused: made/trm: cannot get step_900 at revision 0123456789ab (")
     assert not list(home.rglob("step_900"))
     models.cut = 0
-    assert asked(models.address, home, address) == [f"{REVISION} {REVISION} step_900 True"]
+    assert asked(models.address, home, address) == [f"{REVISION} {REVISION} step_900 True 900"]
 
 
 def test_code_from_the_hub_is_refused_unopened(models: Models, tmp_path: Path) -> None:

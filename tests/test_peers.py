@@ -32,6 +32,7 @@ from tests.test_golden import distance
 CASES = sorted(path.name for path in (FOLDER / "peers").iterdir())
 SEGMENTS = 4  # of which their own code has computed what it shows
 PROBED = 2  # of them, in the tests of the probes
+NO_ATTENTION = {"skipped": "its blocks have no attention: they mix the positions by an MLP"}
 
 
 def run(*arguments: str) -> str:
@@ -118,7 +119,7 @@ def test_the_documented_recipe_trains(
     model = air.load(folder / "model.safetensors")
     assert (model.config.slots, model.config.mixing, model.lead) == (16, "mlp", 16)
     looked = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
-    assert looked == {"attention": "none"}
+    assert looked == NO_ATTENTION
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -167,7 +168,7 @@ def test_every_probe_looks_into_an_imported_model(
             ours = next(name for name in attention[kind] if name.startswith("d_"))
             assert entry["contrast"][kind][ours]["mean"] == attention[kind][ours]["mean"]
     else:
-        assert measured("attention") == {"attention": "none"}
+        assert measured("attention") == NO_ATTENTION
         assert read_arrays(folder / "attention.npz") == {}
         assert "contrast" not in entry
         with pytest.raises(OutOfRange, match="the model has no attention"):
@@ -187,13 +188,13 @@ def test_a_page_says_in_one_line_that_there_is_no_attention(
         return [str(part.html) for part in sections.attended(study, "sudoku", lambda: parts)]
 
     assert shown() == ["<h3>One</h3>", "<h3>Two</h3>"]
-    both[1].write_text('{"attention": "none"}', encoding="utf-8")
-    line = "<p>No attention: Lx_Hx seed 0, whose blocks mix the positions by an MLP.</p>"
+    both[1].write_text(json.dumps(NO_ATTENTION), encoding="utf-8")
+    reason = f"({NO_ATTENTION['skipped']}).</p>"
+    line = f"<p>Not measured: Lx_Hx, seed 0 {reason}"
     assert shown() == [line, "<h3>One</h3>", "<h3>Two</h3>"]
     assert list(Study.load().attentions("sudoku")) == [("Lx_H", 0)]
-    both[0].write_text('{"attention": "none"}', encoding="utf-8")
-    line = "<p>No attention: the blocks of these models mix the positions by an MLP.</p>"
-    assert shown() == [line]
+    both[0].write_text(json.dumps(NO_ATTENTION), encoding="utf-8")
+    assert shown() == [f"<p>Not measured: Lx_H, seed 0; Lx_Hx, seed 0 {reason}"]
     run("claims")
 
 

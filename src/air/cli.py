@@ -179,8 +179,8 @@ def import_checkpoint(
     path: Annotated[
         str,
         typer.Argument(
-            help="a step_N file, all_config.yaml beside it; or hub:OWNER/NAME[@REVISION]"
-            "[:FOLDER/step_N]"
+            help="a step_N file, all_config.yaml beside it, or a folder of several; or "
+            "hub:OWNER/NAME[@REVISION][:FOLDER or :FOLDER/step_N]"
         ),
     ],
     output: Annotated[
@@ -198,24 +198,47 @@ def import_checkpoint(
         int | None, typer.Option(help="which run it is here, if not the seed it had", min=0)
     ] = None,
 ) -> None:
-    """Rewrite a checkpoint of the authors', HRM's or TRM's training as our model.safetensors."""
-    from air.checkpoint import save_model
-    from air.foreign_checkpoints import from_hub
-    from air.foreign_checkpoints import import_checkpoint as read
+    """Rewrite a checkpoint of the authors', HRM's or TRM's training as our model.safetensors.
 
-    step, hub = from_hub(path) if path.startswith("hub:") else (Path(path), None)
-    target = output or (Path() if hub else step.parent) / "model.safetensors"
-    model, origin = read(step, variant, cells)
-    if os.path.realpath(target) == os.path.realpath(step):
+    Of a folder, the last step; the weights at all of them go into snapshots.safetensors beside it.
+    """
+    from air.checkpoint import save_model, save_snapshots
+    from air.foreign.checkpoints import import_found
+    from air.foreign.sources import find
+
+    found = find(path)
+    beside = Path() if found.hub else Path(path) if found.series else Path(path).parent
+    target = output or beside / "model.safetensors"
+    model, origin, snapshots = import_found(found, variant, cells)
+    if os.path.realpath(target) in map(os.path.realpath, found.steps.values()):
         raise UserError(f"{target}: is the checkpoint itself; name another --output")
-    if hub:
-        origin["imported"] |= {"hub": hub}
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
+    if snapshots:
+        of_steps = target.with_name("snapshots.safetensors")
+        save_snapshots(model, snapshots, of_steps, origin)
+        log.info(f"{of_steps} written: steps {', '.join(map(str, snapshots))}")
     save_model(model, target, origin)
     log.info(
         f"{target} written: {model.variant.name}, boards of {model.cells} cells, "
         f"task {origin['task'] or 'unknown'}, seed {origin['seed']}"
     )
+
+
+@app.command(
+    "import",
+    epilog="Example: air import sudoku HRM, with HRM among sudoku.imported in params.yaml",
+)
+def import_(
+    task: Task,
+    name: Annotated[str, typer.Argument(help="one of the task's `imported` in params.yaml")],
+) -> None:
+    """Import a model that others trained: results/TASK/NAME/seed0/model.safetensors.
+
+    Where it is from, `checkpoints` in params.yaml says. All other commands know it by its name.
+    """
+    from air.stages.import_ import import_ as stage
+
+    stage(task, name)
 
 
 @app.command(epilog="Example: air data sudoku")

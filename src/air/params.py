@@ -5,6 +5,7 @@ task in its own module, what its section may hold; here they are put together an
 other. Nothing here computes anything.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +17,7 @@ from air.devices import ComputeConfig
 from air.evaluation.config import EvaluationConfig
 from air.explorer.config import ExploreConfig
 from air.files import UserError, complaint, read_yaml
+from air.foreign.config import CheckpointConfig
 from air.model.config import ModelConfig
 from air.model.variants import Variant
 from air.probes.config import ProbesConfig
@@ -40,6 +42,12 @@ class TaskParams(BaseModel):
         description="what to train (`air variants`); [] here and for seeds leaves the task out"
     )
     seeds: list[int] = Field(description="one training run per variant and seed")
+    imported: list[str] = Field(
+        description="models that others trained, under names of your choice; [] for none"
+    )
+    checkpoints: dict[str, CheckpointConfig] = Field(
+        {}, description="where each of them comes from, by its name"
+    )
     probes: ProbesConfig
     explore: ExploreConfig = ExploreConfig()
 
@@ -58,6 +66,7 @@ class TaskParams(BaseModel):
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise _At("seeds", f"{seed} is not allowed: seeds are whole numbers from 0")
+        self._imported_fit()
         for name, chosen in [
             *((f"probes.{name}", probe) for name, probe in self.probes),
             ("explore", self.explore),
@@ -122,12 +131,30 @@ class TaskParams(BaseModel):
                 )
         return self
 
+    def _imported_fit(self) -> None:
+        _each_once("imported", self.imported)
+        for name in self.imported:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise _At("imported", f"{name!r} is not allowed: letters, digits, _ and -")
+            if _is_variant(name):
+                raise _At("imported", f"{name} is a variant of our own; choose another name")
+            if name not in self.checkpoints:
+                raise _At("imported", f"{name} has no entry in checkpoints, with its source")
+        for name, entry in self.checkpoints.items():
+            if entry.variant is not None and not _is_variant(entry.variant):
+                raise _At(f"checkpoints.{name}.variant", f"{entry.variant} is no variant")
+            for probe in entry.probes or []:
+                if probe not in type(self.probes).model_fields:
+                    known = ", ".join(type(self.probes).model_fields)
+                    raise _At(f"checkpoints.{name}.probes", f"{probe} is none of {known}")
+
     def explored(self) -> list[tuple[str, int]]:
-        """The runs that the explorer shows: (variant, seed)."""
+        """The runs that the explorer shows: (variant or name of an imported model, seed)."""
         asked, probed = self.explore, self.probes.rollout
         variants = probed.variants if asked.variants is None else asked.variants
         seeds = probed.seeds[:1] if asked.seeds is None else asked.seeds
-        return [(variant, seed) for variant in variants for seed in seeds]
+        runs = [(variant, seed) for variant in variants for seed in seeds]
+        return [*runs, *((name, 0) for name in self.imported)]
 
 
 class RuntimeConfig(BaseModel):
@@ -154,7 +181,7 @@ class Params(BaseModel):
 
     @model_validator(mode="after")
     def _some_task(self) -> "Params":
-        if not any(self.task(name).variants for name in TASKS):
+        if not any(self.task(name).variants or self.task(name).imported for name in TASKS):
             raise ValueError(f"no task has variants to train: give some to {' or '.join(TASKS)}")
         return self
 
@@ -189,6 +216,14 @@ class _At(ValueError):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+def _is_variant(name: str) -> bool:
+    try:
+        Variant.parse(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _each_once(key: str, values: list[Any]) -> None:

@@ -92,7 +92,7 @@ def model_of(params: Params, task: str, variant: str, seed: int) -> Path:
     """The study's trained model or, without one, that of the same run that the project ships."""
     path = paths.run(task, variant, seed) / "model.safetensors"
     shipped = paths.shipped(params.preset, task, variant)
-    if there(path) or seed != params.task(task).seeds[0] or not _is_file(str(shipped)):
+    if there(path) or [seed] != params.task(task).seeds[:1] or not _is_file(str(shipped)):
         return path
     log.info("%s is not there: the model is %s, which comes with the project", path, shipped)
     return shipped

@@ -56,6 +56,7 @@ DATA = expand(
     file=["train.safetensors", "test.safetensors", "statistics.json"],
 )
 RUN = "results/{task}/{variant}/seed{seed}"
+IMPORTED = sorted({name for task in TASKS for name in PARAMS.task(task).imported})
 
 
 wildcard_constraints:
@@ -150,6 +151,22 @@ def code(stage):
     )
 
 
+def of_model(stage):
+    """The name of a stage in dvc.yaml that reads a model, trained here or by others."""
+
+    def name(wildcards):
+        kind = "imported_" if wildcards.variant in IMPORTED else ""
+        return f"{stage}_{kind}{wildcards.task}@{wildcards.variant}-{wildcards.seed}"
+
+    return name
+
+
+def probes_of(wildcards):
+    """What params.yaml says of an imported model: which probes look at it."""
+    entry = PARAMS.task(wildcards.task).checkpoints.get(wildcards.variant)
+    return entry and entry.model_dump(mode="json")
+
+
 def setting(*keys):
     """A params function: the part of params.yaml at ``keys``, ``{task}`` standing for the job's."""
 
@@ -183,4 +200,15 @@ def outputs_of_runs(wildcards):
                 seed=chosen.seeds,
                 name=names,
             )
+        files += expand(
+            "results/{task}/{name}/seed0/{file}",
+            task=task,
+            name=section.imported,
+            file=[
+                *("model.safetensors", "snapshots.safetensors", "import.json"),
+                *("evaluation.json", "depth.csv", "freeze.json"),
+                *("rollout.json", "rollout.npz", "attention.json", "attention.npz"),
+                *("emergence.json", "emergence.npz"),
+            ],
+        )
     return files

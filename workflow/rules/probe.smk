@@ -16,7 +16,8 @@ rule rollout:
     resources:
         gpu=GPU,
     params:
-        stage="rollout_{task}@{variant}-{seed}",
+        stage=of_model("rollout"),
+        imported=probes_of,
         compute=setting("compute"),
         probe=setting("{task}", "probes", "rollout"),
     shell:
@@ -40,7 +41,8 @@ rule freeze:
     resources:
         gpu=GPU,
     params:
-        stage="freeze_{task}@{variant}-{seed}",
+        stage=of_model("freeze"),
+        imported=probes_of,
         compute=setting("compute"),
         probe=setting("{task}", "probes", "freeze"),
     shell:
@@ -65,7 +67,8 @@ rule attention:
     resources:
         gpu=GPU,
     params:
-        stage="attention_{task}@{variant}-{seed}",
+        stage=of_model("attention"),
+        imported=probes_of,
         compute=setting("compute"),
         probe=setting("{task}", "probes", "attention"),
     shell:
@@ -85,6 +88,7 @@ use rule freeze as emergence with:
     benchmark:
         "logs/benchmark/emergence/{task}/{variant}/seed{seed}.tsv"
     params:
-        stage="emergence_{task}@{variant}-{seed}",
+        stage=of_model("emergence"),
+        imported=probes_of,
         compute=setting("compute"),
         probe=setting("{task}", "probes", "emergence"),

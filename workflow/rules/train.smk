@@ -1,3 +1,4 @@
+# A training's folder is a variant's, an imported model's has the name that params.yaml gives it.
 rule train:
     input:
         data="data/{task}/train.safetensors",
@@ -10,6 +11,8 @@ rule train:
         "logs/train/{task}/{variant}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{task}/{variant}/seed{seed}.tsv"
+    wildcard_constraints:
+        variant="".join(f"(?!{name}/)" for name in IMPORTED) + "[^/]+",
     priority: 1  # the longest jobs first, so that none is left over at the end
     conda:
         "../../environment.yml"
@@ -21,6 +24,29 @@ rule train:
         compute=setting("compute"),
         model=setting("{task}", "model"),
         train=setting("{task}", "train"),
+    shell:
+        REPRO
+
+
+rule import_model:
+    input:
+        code=code("import_sudoku"),
+    output:
+        model="results/{task}/{variant}/seed0/model.safetensors",
+        snapshots="results/{task}/{variant}/seed0/snapshots.safetensors",
+        origin=update("results/{task}/{variant}/seed0/import.json"),
+    log:
+        "logs/import/{task}/{variant}.log",
+    benchmark:
+        "logs/benchmark/import/{task}/{variant}.tsv"
+    wildcard_constraints:
+        variant="|".join(IMPORTED) or "(?!)",
+    conda:
+        "../../environment.yml"
+    params:
+        stage="import_{task}@{variant}",
+        checkpoint=probes_of,
+        data=setting("{task}", "data"),
     shell:
         REPRO
 
@@ -44,7 +70,7 @@ rule evaluate:
     resources:
         gpu=GPU,
     params:
-        stage="evaluate_{task}@{variant}-{seed}",
+        stage=of_model("evaluate"),
         compute=setting("compute"),
         evaluation=setting("{task}", "evaluation"),
     shell:

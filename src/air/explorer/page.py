@@ -45,7 +45,7 @@ class Try(NamedTuple):
 def explored(
     model: AIR,
     task: str,
-    seed: int,
+    run: tuple[str, int],
     puzzles: Puzzles,
     solved: float | None,
     runs: bool,
@@ -53,10 +53,11 @@ def explored(
     """A model for the page, which shows it at work on ``puzzles``; it computes where it is.
 
     Args:
+        run: its variant, or the name of an imported model; its seed.
         solved: its exact accuracy on the test puzzles, if it is known.
         runs: whether the model itself is on the page; else its rollouts are.
     """
-    config, variant = model.config, model.variant.name
+    config, (variant, seed) = model.config, run
     facts = {
         "id": f"{task}/{variant}/{seed}",
         "task": task,

@@ -125,8 +125,8 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
                 as_figure(
                     canvas,
                     f"boards-{task}-{run[0]}",
-                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: "
-                    + _came_of(pen, boards, puzzle, study.params.task(task).model.L_cycles),
+                    f"{study.title(task, run)}: "
+                    + _came_of(pen, boards, puzzle, study.sizes(task, run).L_cycles),
                     "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
                 )
             )
@@ -149,7 +149,7 @@ def emergence_strip(study: Study, task: str) -> list[Display]:
                 as_figure(
                     _row_of_boards(pen, strip, 0, {place: steps[place] for place in chosen}),
                     f"strip-{task}-{run[0]}",
-                    f"{study.tasks[task]}, {run[0]}, seed {run[1]}: z_H differs from the answer in "
+                    f"{study.title(task, run)}: z_H differs from the answer in "
                     f"{', '.join(before)} and, in the end, {last} cells",
                     "Boards decoded from z_L and z_H of one puzzle at several snapshots.",
                 )

@@ -87,8 +87,8 @@ def accuracy(study: Study, experiment: str) -> Display:
         for axis, task in zip(axes[0], tasks, strict=True):
             for place, name in enumerate(variants[task]):
                 runs = study.accuracy(task, name)
-                spec = study.variants[name]
-                colour = "#D55E00" if spec.n_L == spec.n_H else "#0072B2"
+                spec = study.variants.get(name)  # none of a model that others trained
+                colour = "#D55E00" if spec and spec.n_L == spec.n_H else "#0072B2"
                 if not len(runs):
                     axis.text(0, place, " not run", va="center", fontsize=8, color="#666666")
                     continue
@@ -571,7 +571,6 @@ def emergence(study: Study, task: str) -> Display:
     probed = _by_variant(study.emergences(task))
     if not probed:
         return missing(f"No snapshots of a {study.tasks[task]} training have been probed.")
-    first = next(iter(probed.values()))[0]
     band = SplitFirst.band.get(task)
     near = next((run.nearest for runs in probed.values() for run in runs if run.nearest), None)
     attention = measure(task, near) if near else Measure("nearby", "no attention")
@@ -594,14 +593,15 @@ def emergence(study: Study, task: str) -> Display:
         for axis, (title, unit, measured) in zip(axes.flat, panels, strict=True):
             for colour, (variant, runs) in _coloured(probed.items()):
                 found = [[measured(at) for at in run.snapshots] for run in runs]
+                steps = np.array(runs[0].steps)
                 means = np.array([[mean for mean, _ in run] for run in found], dtype=float)
                 if len(runs) == 1:
                     low, high = np.array([ends for _, ends in found[0]], dtype=float).T
-                    axis.fill_between(first.steps, low, high, color=colour, alpha=0.15, linewidth=0)
-                _lines(axis, np.array(first.steps), means, color=colour, label=variant, marker=".")
+                    axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+                _lines(axis, steps, means, color=colour, label=variant, marker=".")
             axis.set_title(title)
             axis.set_ylabel(unit, fontsize=8)
-        _steps(axes, first.steps)
+        _steps(axes, sorted({step for runs in probed.values() for step in runs[0].steps}))
         solved, split = axes[0]
         solved.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         solved.axhline(SplitFirst.some, color="#333333", linewidth=0.8, linestyle="--")

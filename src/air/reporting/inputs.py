@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
+from air.results.imported import Sizes
 from air.results.record import Count, Ends, Index, Record
 
 # names that become names of files: never a path
@@ -15,22 +16,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\z")]
 
 
 # results/params.json
-
-
-class Model(Record):
-    layers: Count
-    hidden_size: Count
-    heads: Count
-    positions: str
-    mixing: str = "attention"
-    H_cycles: Count
-    L_cycles: Count
-    max_segments: Count
-
-    @property
-    def updates_per_segment(self) -> int:
-        """Sub-steps in a segment."""
-        return self.H_cycles * (self.L_cycles + 1)
 
 
 class Train(Record):
@@ -67,7 +52,8 @@ class Probes(Record):
 
 
 class Section(Runs):
-    model: Model
+    imported: list[Name] = Field(default_factory=list)  # older studies know of none
+    model: Sizes
     train: Train
     probes: Probes
 

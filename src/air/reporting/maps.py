@@ -182,7 +182,7 @@ def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                 as_figure(
                     _segments(view.window() or view, segments, layer),
                     f"segments-{task}-{run[0]}",
-                    f"{_title(study, task, run)}, layer {layer}: on its neighbourhood are "
+                    f"{study.title(task, run)}, layer {layer}: on its neighbourhood are "
                     f"{first[0]:.0%} of the L-update's attention and {first[1]:.0%} of the "
                     f"H-update's at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} at "
                     f"segment {segments[-1]}",
@@ -273,10 +273,6 @@ def _kept(study: Study, task: str) -> Iterator[tuple[Run, Maps, Pen]]:
             yield run, maps, pen
 
 
-def _title(study: Study, task: str, run: Run) -> str:
-    return f"{study.tasks[task]}, {run[0]}, seed {run[1]}"
-
-
 def _place(study: Study, task: str, run: Run, maps: Maps, puzzle: int) -> tuple[int, str]:
     """The segment with most to say, by its place among those looked at, and in words.
 
@@ -284,7 +280,7 @@ def _place(study: Study, task: str, run: Run, maps: Maps, puzzle: int) -> tuple[
     """
     place = int(maps.violations[puzzle].any(axis=1).argmax())
     segments = study.attentions(task)[run].segments
-    return place, f"{_title(study, task, run)}, segment {segments[place]}"
+    return place, f"{study.title(task, run)}, segment {segments[place]}"
 
 
 def _outline(axis: Axes, cells: np.ndarray, colour: str, width: float, inside: float = 0.0) -> None:

@@ -43,17 +43,20 @@ def each_task(study: Study, parts: Callable[[str], Sequence[Display | list[Displ
 def attended(
     study: Study, task: str, parts: Callable[[], Sequence[Display | list[Display]]]
 ) -> list[Display]:
-    """The ``parts`` about attention, before them a line on the runs whose model has none.
-
-    If no model of the task has attention, the line is all.
-    """
-    without = study.without_attention(task)
+    """The ``parts`` about attention; only why there is none, if no model of the task has any."""
+    without = skipped(study, task, "attention")
     if without and not study.attentions(task):
-        return [text("No attention: the blocks of these models mix the positions by an MLP.")]
-    runs = ", ".join(f"{variant} seed {seed}" for variant, seed in without)
-    line = [text(f"No attention: {runs}, whose blocks mix the positions by an MLP.")]
+        return without
     found = [part if isinstance(part, list) else [part] for part in parts()]
-    return [*(line if without else []), *(shown for part in found for shown in part)]
+    return [*without, *(shown for part in found for shown in part)]
+
+
+def skipped(study: Study, task: str, probe: str) -> list[Display]:
+    """A line for each reason why a probe has measured nothing in some models."""
+    runs: dict[str, list[str]] = {}
+    for run, reason in study.skipped(task, probe).items():
+        runs.setdefault(reason, []).append(study.title(task, run).partition(", ")[2])
+    return [text(f"Not measured: {'; '.join(of)} ({reason}).") for reason, of in runs.items()]
 
 
 def heading(title: str) -> Display:
@@ -73,11 +76,18 @@ def rules(task: str) -> Display:
 
 def undecided(study: Study, task: str) -> Display:
     """What an undecided cell shows, and how many sub-steps there are."""
-    model = study.params.task(task).model
-    return text(
-        f"Undecided is a cell that shows {wording(task).undecided}. A segment has "
-        f"{model.updates_per_segment} sub-steps, a rollout {model.max_segments} segments."
+    sizes: dict[tuple[int, int], list[str]] = {}
+    for run in study.rollouts(task) or study.chosen(task):
+        model = study.sizes(task, run)
+        name = run[0] if run in study.imported(task) else ""
+        sizes.setdefault((model.updates_per_segment, model.max_segments), []).append(name)
+    said = "; ".join(
+        f"a segment has {updates} sub-steps, a rollout {segments} segments"
+        + (f" ({', '.join(others)})" if (others := sorted(set(names) - {""})) else "")
+        for (updates, segments), names in sizes.items()
     )
+    what = f"Undecided is a cell that shows {wording(task).undecided}."
+    return text(f"{what} {said[:1].upper()}{said[1:]}.")
 
 
 def mask(task: str) -> Display:

@@ -25,10 +25,11 @@ from air.files import (
     there,
 )
 from air.reporting.inputs import Checked, Look, Paper, Params, Runs, VariantSays, misfit
-from air.results.attention import AttentionMeasures, Maps, NoAttention
+from air.results.attention import AttentionMeasures, Maps
 from air.results.emergence import EmergenceMeasures, Strip
 from air.results.evaluation import Evaluation
 from air.results.freeze import FreezeMeasures
+from air.results.imported import Imported, Sizes
 from air.results.record import Arrays, Record
 from air.results.rollout import Boards, RolloutMeasures
 from air.results.statistics import Statistics
@@ -38,6 +39,7 @@ EXPERIMENTS = {  # the paper's comparisons of variants
     "level_tokens": "level tokens",
     "operators": "the operator by which it enters",
     "networks": "one network or two",
+    "imported": "models that others trained",
 }
 RESTORE = "fix it, or restore it with git"
 Run = tuple[str, int]  # variant, seed
@@ -86,7 +88,7 @@ class Study:
         return self._once((task, "runs"), lambda: self._runs(task))
 
     def _runs(self, task: str) -> pd.DataFrame:
-        found = _measures(task, self.params.task(task), "evaluation", Evaluation)
+        found = self._measures(task, self.chosen(task), "evaluation", Evaluation)
         rows = [
             {"variant": variant, "seed": seed, **measures.model_dump()}
             for (variant, seed), measures in found.items()
@@ -113,8 +115,11 @@ class Study:
     def groups(self, task: str, experiment: str) -> dict[str, list[str]]:
         """What an experiment compares: groups of the task's variants, by title.
 
-        Empty if none of the variants that the experiment is about is configured.
+        Empty if none of the variants that the experiment is about is configured. Models that others
+        trained are no one's comparison and stand each alone.
         """
+        if experiment == "imported":
+            return {name: [name] for name in self.params.task(task).imported}
         names = self.params.task(task).variants
         specs = {name: self.variants[name] for name in names}
         adds = [
@@ -154,8 +159,34 @@ class Study:
 
     def probe(self, task: str, name: str, form: type[F]) -> dict[Run, F]:
         """What a probe has measured (``NAME.json``), by run, as objects of its type."""
-        chosen = self.params.task(task).probes.of(name)
-        return self._once((task, name), lambda: _measures(task, chosen, name, form))
+        chosen = self._probed(task, name)
+        return self._once((task, name), lambda: self._measures(task, chosen, name, form))
+
+    def _probed(self, task: str, name: str) -> list[Run]:
+        return [*_runs(self.params.task(task).probes.of(name)), *self.imported(task)]
+
+    def skipped(self, task: str, name: str) -> dict[Run, str]:
+        """Why a probe has measured nothing, by run: what stands in NAME.json then."""
+        files = _files(task, self._probed(task, name), f"{name}.json")
+        reasons = {run: _reason(read_json(path, object)) for run, path in files.items()}
+        return {run: reason for run, reason in reasons.items() if reason}
+
+    def _measures(self, task: str, chosen: list[Run], name: str, form: type[F]) -> dict[Run, F]:
+        measures: dict[Run, F] = {}
+        for run, path in _files(task, chosen, f"{name}.json").items():
+            content = read_json(path, object)
+            if _reason(content):
+                continue
+            measures[run] = checked(form, content, path)
+            first = next(iter(measures))
+            # models of ours are alike; those of others have sizes of their own
+            ours = run not in self.imported(task)
+            if ours and _outline(measures[run]) != _outline(measures[first]):
+                other = paths.run(task, *first) / path.name
+                raise UserError(
+                    f"{path}: its entries or their sizes are not those of {other}; {AGAIN}"
+                )
+        return measures
 
     def rollouts(self, task: str) -> dict[Run, RolloutMeasures]:
         """rollout.json of every run that was rolled out."""
@@ -169,23 +200,12 @@ class Study:
         """attention.json of every run whose attention was measured."""
         return self.probe(task, "attention", AttentionMeasures)
 
-    def without_attention(self, task: str) -> list[Run]:
-        """The runs whose attention.json says that the model has none."""
-        chosen = self.params.task(task).probes.attention
-        return self._once(
-            (task, "without attention"),
-            lambda: [
-                run
-                for run, path in _files(task, chosen, "attention.json").items()
-                if _nothing_to_measure(read_json(path, object))
-            ],
-        )
-
     def emergences(self, task: str) -> dict[Run, EmergenceMeasures]:
-        """emergence.json of every run whose snapshots were probed, all at the same steps."""
+        """emergence.json of every run whose snapshots were probed, at the same steps if ours."""
         found = self.probe(task, "emergence", EmergenceMeasures)
-        for run, measures in found.items():
-            first = next(iter(found))
+        ours = [run for run in found if run not in self.imported(task)]
+        for run, measures in ((run, found[run]) for run in ours):
+            first = ours[0]
             if measures.steps != found[first].steps:
                 path, other = (paths.run(task, *of) / "emergence.json" for of in (run, first))
                 raise UserError(f"{path}: its steps are not those of {other}; {AGAIN}")
@@ -197,7 +217,7 @@ class Study:
 
     def _curves(self, task: str) -> dict[Run, pd.DataFrame]:
         curves: dict[Run, pd.DataFrame] = {}
-        for run, path in _files(task, self.params.task(task), "training.csv").items():
+        for run, path in _files(task, _runs(self.params.task(task)), "training.csv").items():
             curves[run] = _table(path, ["lm_loss", "exact_accuracy"], whole="step")
             first = next(iter(curves))
             if not curves[run]["step"].equals(curves[first]["step"]):
@@ -270,8 +290,27 @@ class Study:
         return pd.DataFrame(rows, columns=["stage", "task", "seconds", "memory", "restored"])
 
     def chosen(self, task: str) -> list[Run]:
-        """Every configured training run of a task."""
-        return _chosen(self.params.task(task))
+        """Every configured training run of a task, then every model that others trained."""
+        return [*_runs(self.params.task(task)), *self.imported(task)]
+
+    def imported(self, task: str) -> dict[Run, Imported | None]:
+        """The models that others trained: import.json, where it is there."""
+        return self._once((task, "imported"), lambda: self._imported(task))
+
+    def _imported(self, task: str) -> dict[Run, Imported | None]:
+        runs = [(name, 0) for name in self.params.task(task).imported]
+        files = _files(task, runs, "import.json")
+        return {run: read_json(files[run], Imported) if run in files else None for run in runs}
+
+    def sizes(self, task: str, run: Run) -> Sizes:
+        """The sizes of a run's model."""
+        origin = self.imported(task).get(run)
+        return origin.model if origin else self.params.task(task).model
+
+    def title(self, task: str, run: Run) -> str:
+        """What figures call a run."""
+        name = run[0] if run in self.imported(task) else f"{run[0]}, seed {run[1]}"
+        return f"{self.tasks[task]}, {name}"
 
     def _once(self, key: tuple[str, str], read: Callable[[], T]) -> T:
         if key not in self._read:
@@ -299,32 +338,21 @@ def read_boards(path: Path, measures: RolloutMeasures, look: Look) -> Boards:
     return _arrays(path, Boards, ("inputs", "labels", "z_L", "z_H"), look, T=steps)
 
 
-def _measures(task: str, chosen: Runs, name: str, form: type[F]) -> dict[Run, F]:
-    measures: dict[Run, F] = {}
-    for run, path in _files(task, chosen, f"{name}.json").items():
-        content = read_json(path, object)
-        if _nothing_to_measure(content):
-            continue
-        measures[run] = checked(form, content, path)
-        first = next(iter(measures))
-        if _outline(measures[run].model_dump()) != _outline(measures[first].model_dump()):
-            other = paths.run(task, *first) / path.name
-            raise UserError(f"{path}: its entries or their sizes are not those of {other}; {AGAIN}")
-    return measures
+def _reason(content: object) -> str:
+    """Why there are no measures in a probe's file; "" if there are."""
+    return str(content["skipped"]) if isinstance(content, dict) and "skipped" in content else ""
 
 
-def _nothing_to_measure(content: object) -> bool:
-    return content == NoAttention(attention="none").content()
-
-
-def _files(task: str, chosen: Runs, name: str) -> dict[Run, Path]:
-    """Where a section's runs have left a file of that name."""
-    files = {run: paths.run(task, *run) / name for run in _chosen(chosen)}
+def _files(task: str, chosen: Iterable[Run], name: str) -> dict[Run, Path]:
+    """Where runs have left a file of that name."""
+    files = {run: paths.run(task, *run) / name for run in chosen}
     return {run: path for run, path in files.items() if there(path)}
 
 
 def _outline(content: object) -> object:
     """What two files have in common that were made alike: keys, and lengths of lists."""
+    if isinstance(content, Record):
+        content = content.model_dump()
     if isinstance(content, dict):
         return {key: _outline(value) for key, value in content.items()}
     return (len(content), _outline(content[0])) if isinstance(content, list) and content else None
@@ -357,5 +385,5 @@ def _arrays(path: Path, form: type[A], boards: Iterable[str], look: Look, **size
     return found
 
 
-def _chosen(section: Runs) -> list[Run]:
+def _runs(section: Runs) -> list[Run]:
     return [(variant, seed) for variant in section.variants for seed in section.seeds]

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from air.reporting import claims as judging
 from air.reporting.claims import CLAIMS, read
+from air.reporting.claims.claim import ByRun
 from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
 from air.reporting.display import Display, as_table, filled, missing
@@ -43,7 +44,7 @@ def evidence(study: Study) -> Display:
             study.tasks[task]: [
                 strip(picture, f"{claim.number}, {study.tasks[task]}")
                 for picture in claim.pictures(task, judged.on(task))
-                if judged.on(task).verdict != "not run"
+                if judged.on(task).verdict != "not run" or isinstance(judged.on(task), ByRun)
             ]
             for task in claim.tasks
         }

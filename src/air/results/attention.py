@@ -1,7 +1,7 @@
 """attention.json and attention.npz: where L- and H-updates look."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -94,12 +94,6 @@ class AttentionMeasures(Record):
     def cells(self, name: str) -> Cells:
         """The ``control`` or the ``adjacent`` cells."""
         return {"control": self.control, "adjacent": self.adjacent}[name]
-
-
-class NoAttention(Record):
-    """The contents of attention.json of a model without attention; attention.npz is empty then."""
-
-    attention: Literal["none"]
 
 
 @dataclass(frozen=True)

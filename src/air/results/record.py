@@ -42,6 +42,12 @@ class Record(BaseModel):
         return content | last
 
 
+class Skipped(Record):
+    """In the place of a probe's measures: why there are none, in words."""
+
+    skipped: str
+
+
 class Curve(Record):
     """Means over puzzles and their standard errors, one of each per place ``[places]``."""
 

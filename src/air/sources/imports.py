@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from air.files import UserError, reading
+from air.hub import Repository
 from air.progress import Progress
 from air.results.statistics import File
 from air.sources.config import Csv, Data, HuggingFace, Imported, checked_range
-from air.sources.hub import Repository
 from air.tasks.sampling import mix
 from air.tasks.task import Task
 

@@ -6,21 +6,23 @@ from air.model.network import Update
 from air.probes.attention_maps import attention as probe
 from air.probes.attention_maps import has_attention
 from air.probes.config import AttentionConfig
-from air.results.attention import NoAttention
 from air.stages.inputs import subject
+from air.stages.skipping import not_asked, write_skipped
 from air.writing import write_arrays, write_json
 
 log = logging.getLogger(__name__)
 
 
 def attention(task: str, variant: str, seed: int) -> None:
-    """Write attention.json and attention.npz; of a model without attention, that it has none."""
+    """Write attention.json and attention.npz; or why not, as of a model without attention."""
     label = f"attention {task} {variant} seed {seed}"
     with subject(task, variant, seed, "attention.json", "attention.npz") as of:
         config: AttentionConfig = of.section.probes.attention
         H_cycle, L_cycle = config.L_update
-        found = None
-        if has_attention(of.model):
+        reason = not_asked(task, variant, "attention")
+        if not has_attention(of.model):
+            reason = "its blocks have no attention: they mix the positions by an MLP"
+        if not reason:
             found = probe(
                 of.model,
                 of.puzzles.first(config.puzzles),
@@ -31,8 +33,9 @@ def attention(task: str, variant: str, seed: int) -> None:
                 config.maps,
                 label,
             )
-    if found is None:
-        log.info("%s: no attention: the model mixes the positions by an MLP", label)
-    write_arrays(of.folder / "attention.npz", found.maps.content() if found else {})
-    measures = found.measures if found else NoAttention(attention="none")
-    write_json(of.folder / "attention.json", measures.content())
+    if reason:
+        log.info("%s: nothing to measure: %s", label, reason)
+        write_skipped(of.folder, "attention", reason)
+        return
+    write_arrays(of.folder / "attention.npz", found.maps.content())
+    write_json(of.folder / "attention.json", found.measures.content())

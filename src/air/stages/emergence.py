@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from air import paths
 from air.checkpoint import load_snapshot, snapshot_steps
 from air.files import UserError
 from air.model.network import AIR
 from air.probes.config import EmergenceConfig
 from air.probes.emergence import emergence as probe
 from air.stages.inputs import subject
+from air.stages.skipping import is_imported, not_asked, write_skipped
 from air.writing import write_arrays, write_json
 
 FILE = "snapshots.safetensors"
@@ -20,6 +22,13 @@ def emergence(task: str, variant: str, seed: int) -> None:
     Raises:
         UserError: the run kept no snapshots, or what :func:`~air.stages.inputs.subject` finds.
     """
+    out = paths.run(task, variant, seed)
+    reason = not_asked(task, variant, "emergence")
+    if not reason and is_imported(task, variant) and not snapshot_steps(out / FILE):
+        reason = "its source is one checkpoint, not a folder of several steps"
+    if reason:
+        write_skipped(out, "emergence", reason)
+        return
     with subject(task, variant, seed, *OUTPUTS, file=FILE, load=_last) as of:
         config: EmergenceConfig = of.section.probes.emergence
         path = of.folder / FILE

@@ -45,7 +45,7 @@ def explore() -> Path:
                 shown = of.puzzles.first(number)
                 solved = study.solved(task, run)
                 known = None if math.isnan(solved) else solved
-                one = explored(model, task, run[1], shown, known, runs=fits)
+                one = explored(model, task, run, shown, known, runs=fits)
                 puzzles[task] = min(puzzles.get(task, shown), shown, key=len)
             models.append(one)
             probes: dict[str, Mapping[Run, Record]] = {

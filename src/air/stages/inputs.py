@@ -88,14 +88,16 @@ def subject(
     Raises:
         UserError: something is missing, or does not belong together.
     """
-    known_variant(variant)
     params: Params = load_params()
+    if variant not in params.task(task).imported:
+        known_variant(variant)
     with puzzles_of(task, "test") as puzzles:
         folder = paths.run(task, variant, seed)
         free(*(folder / name for name in outputs))
         path = folder / file
         model = load(path)
-        is_of = (model.origin.get("task"), model.variant.name, model.origin.get("seed"))
+        name = model.origin.get("name", model.variant.name)  # of an imported one, its own
+        is_of = (model.origin.get("task"), name, model.origin.get("seed"))
         if is_of != (task, variant, seed):
             raise UserError(
                 f"{path}: holds the model of {is_of}, not of {(task, variant, seed)}; "
@@ -104,7 +106,7 @@ def subject(
         if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
             raise UserError(
                 f"{path}: trained on boards of {model.cells} cells, but "
-                f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; train it again"
+                f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; make it again"
             )
         device = prepare(params.compute)
         try:

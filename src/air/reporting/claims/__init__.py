@@ -15,6 +15,8 @@ A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
   than half, and is inconclusive otherwise. A run that solves at most the share ``LEARNED`` of the
   test puzzles decides nothing: the claim is about models that have learned their task.
 - A claim about several tasks holds if it holds in all of them, and fails if it fails in any.
+- A model that others trained is held against C2, C3 and C5 as a run of Lx_H is, under its own name.
+  It decides no verdict, and no other claim is about it.
 - X1 and X2 are claims of this project. They compare variants that only add the input: where it
   enters asymmetrically the effect should lie beyond the threshold ``none``, elsewhere within it.
   They need a learned run of both kinds (for X1, L-sided and H-sided variants count as two kinds).

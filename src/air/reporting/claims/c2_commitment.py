@@ -62,18 +62,24 @@ class Commitment(Claim):
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        runs = found.__pydantic_extra__.values()
-        rows = [
-            Row("z_L", [run.point(run.z_L.undecided, run.z_L.interval) for run in runs]),
-            Row("z_H", [run.point(run.z_H.undecided, run.z_H.interval) for run in runs]),
+        return [
+            Picture(
+                f"{whose}undecided cells, %",
+                [
+                    Row("z_L", [run.point(run.z_L.undecided, run.z_L.interval) for run in runs]),
+                    Row("z_H", [run.point(run.z_H.undecided, run.z_H.interval) for run in runs]),
+                ],
+                (0, self.committed),
+                times=100,
+            )
+            for whose, runs in found.apart()
         ]
-        return [Picture("undecided cells, %", rows, (0, self.committed), times=100)] if runs else []
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {}
-        for seed, measures in of_default(study.rollouts(task)).items():
+        for run, measures in of_default(study, task, study.rollouts(task)).items():
             z_L, z_H = _of(measures.z_L), _of(measures.z_H)
-            runs[seed] = Seed(verdict=self._decided(z_L.interval, z_H.interval), z_L=z_L, z_H=z_H)
+            runs[run] = Seed(verdict=self._decided(z_L.interval, z_H.interval), z_L=z_L, z_H=z_H)
         verdict, entries = learned(study, task, runs)
         return Found(verdict=verdict, **entries)
 

@@ -86,23 +86,28 @@ class Freezing(Claim):
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        runs, paper = found.__pydantic_extra__.values(), found.published
+        paper = found.published
 
         def row(name: str, effects: list[tuple[Seed, Frozen]], published: Number | None) -> Row:
             points = [run.point(one.content_changes, one.interval) for run, one in effects]
             return Row(name, points, published)
 
-        rows = [
-            row("z_L", [(run, run.freeze_H) for run in runs], paper.freeze_H if paper else None),
-            row("z_H", [(run, run.freeze_L) for run in runs], paper.freeze_L if paper else None),
+        published = (paper.freeze_H, paper.freeze_L) if paper else (None, None)
+        return [
+            Picture(
+                f"{whose}content changes a puzzle, frozen less normal",
+                [
+                    row("z_L", [(run, run.freeze_H) for run in runs], published[0]),
+                    row("z_H", [(run, run.freeze_L) for run in runs], published[1]),
+                ],
+            )
+            for whose, runs in found.apart()
         ]
-        what = "content changes a puzzle, frozen less normal"
-        return [Picture(what, rows)] if runs else []
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {
-            seed: self._run(measures, self.directions[task])
-            for seed, measures in of_default(study.freezes(task)).items()
+            run: self._run(measures, self.directions[task])
+            for run, measures in of_default(study, task, study.freezes(task)).items()
         }
         verdict, entries = learned(study, task, runs)
         result = Found.model_validate({"verdict": verdict, **entries})

@@ -68,12 +68,18 @@ class Locality(Claim):
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        runs = list(found.__pydantic_extra__.values())
+        return [
+            picture
+            for whose, runs in found.apart()
+            for picture in self._pictures(whose, runs, [] if whose else found.published or [])
+        ]
+
+    def _pictures(self, whose: str, runs: list[Seed], paper: list[float]) -> list[Picture]:
         near = [(run, run.mean, run.interval) for run in runs]
         broken = [(run, run.d_viol.mean, run.d_viol.interval) for run in runs if run.d_viol]
         return [
             Picture(
-                f"attention {what}, L- less H-update",
+                f"{whose}attention {what}, L- less H-update",
                 [
                     Row(
                         f"layer {layer}",
@@ -84,7 +90,7 @@ class Locality(Claim):
                 ],
             )
             for what, entries, published in (
-                ("nearby", near, found.published or []),
+                ("nearby", near, paper),
                 ("on rule-breaking cells", broken, []),
             )
             if entries
@@ -92,8 +98,8 @@ class Locality(Claim):
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {
-            seed: _run(measures, task in self.violations)
-            for seed, measures in of_default(study.attentions(task)).items()
+            run: _run(measures, task in self.violations)
+            for run, measures in of_default(study, task, study.attentions(task)).items()
         }
         verdict, entries = learned(study, task, runs)
         result = Found.model_validate({"verdict": verdict, **entries})

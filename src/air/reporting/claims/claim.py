@@ -14,6 +14,7 @@ from air.results.record import Maybe, Record
 Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 LEARNED = 0.1
 PROBED = "Lx_H"  # the paper's default, whose inside it looks at
+IMPORTED = "imported "  # before the name of a model that others trained
 T = TypeVar("T")
 
 
@@ -131,44 +132,65 @@ class ByRun(Finding):
     written_last = ("published",)
 
     def runs(self) -> dict[str, OfRun]:
-        """The entry of each run."""
+        """The entry of each run, then of each model that others trained."""
         return self.model_extra or {}
+
+    def ours(self) -> list[Any]:
+        """The entries of the default variant's runs, which decide the verdict."""
+        return [entry for name, entry in self.runs().items() if not name.startswith(IMPORTED)]
+
+    def others(self) -> dict[str, Any]:
+        """The entries of models that others trained, by their names."""
+        return {
+            name.removeprefix(IMPORTED): entry
+            for name, entry in self.runs().items()
+            if name.startswith(IMPORTED)
+        }
+
+    def apart(self) -> list[tuple[str, list[Any]]]:
+        """What is drawn together, each with what its title begins with: our runs; each other."""
+        alone = [(f"{name}: ", [entry]) for name, entry in self.others().items()]
+        return [("", self.ours()), *alone] if self.ours() else alone
 
     def evidence(self) -> str:
         unlearned = [
-            f"{run.capitalize()} solves {percent(entry.solved)} of the test puzzles: too few to "
-            "say what a model does that has learned its task."
+            f"{run[0].upper()}{run[1:]} solves {percent(entry.solved)} of the test puzzles: too "
+            "few to say what a model does that has learned its task."
             for run, entry in named(self.runs())
             if not entry.has_learned
         ]
-        said = super().evidence()
-        return said if self.verdict == "not run" else " ".join([said, *unlearned])
+        return " ".join([self.figures(), *unlearned]) if self.runs() else super().evidence()
 
     def summary(self) -> str:
-        return tally(self.runs().values()) or self.evidence()
+        others = [f"{name}: {tally([entry])}" for name, entry in self.others().items()]
+        return " ".join(filter(None, [tally(self.ours()), *others])) or self.evidence()
 
 
 R = TypeVar("R", bound=OfRun)
 
 
-def of_default(found: dict[Run, T]) -> dict[int, T]:
-    """A probe's measures of the default variant, by seed."""
-    return {seed: measures for (variant, seed), measures in found.items() if variant == PROBED}
+def of_default(study: Study, task: str, found: dict[Run, T]) -> dict[Run, T]:
+    """A probe's measures of the default variant, and of models that others trained."""
+    others = study.imported(task)
+    return {run: found[run] for run in found if run[0] == PROBED or run in others}
 
 
-def learned(study: Study, task: str, runs: dict[int, R]) -> tuple[Verdict, dict[str, R]]:
-    """The verdict over probed runs, and the runs' entries, each with the share it solves.
+def learned(study: Study, task: str, runs: dict[Run, R]) -> tuple[Verdict, dict[str, R]]:
+    """The verdict over the default variant's runs, and all entries, with the share each solves.
 
-    A run that has not learned its task decides nothing.
+    A run that has not learned its task decides nothing; nor does a model that others trained.
     """
     entries: dict[str, R] = {}
-    for seed, entry in runs.items():
-        solved = study.solved(task, (PROBED, seed))
+    others = study.imported(task)
+    for run, entry in runs.items():
+        solved = study.solved(task, run)
         changed: dict[str, object] = {"solved": share(solved)}
         if not solved > LEARNED:
             changed["verdict"] = "inconclusive"
-        entries[f"seed{seed}"] = entry.model_copy(update=changed)
-    return over_runs([entry.verdict for entry in entries.values()]), entries
+        name = f"{IMPORTED}{run[0]}" if run in others else f"seed{run[1]}"
+        entries[name] = entry.model_copy(update=changed)
+    ours = [entry.verdict for name, entry in entries.items() if not name.startswith(IMPORTED)]
+    return over_runs(ours), entries
 
 
 def share(solved: float) -> float | None:
@@ -180,8 +202,16 @@ def share(solved: float) -> float | None:
 
 
 def named(runs: dict[str, T]) -> list[tuple[str, T]]:
-    """Runs as sentences name them: "seed 0"."""
-    return [(name.replace("seed", "seed "), entry) for name, entry in runs.items()]
+    """Runs as sentences name them: "seed 0"; others' models by their names."""
+    return [
+        (
+            name.removeprefix(IMPORTED)
+            if name.startswith(IMPORTED)
+            else name.replace("seed", "seed "),
+            entry,
+        )
+        for name, entry in runs.items()
+    ]
 
 
 def tally(runs: Collection[OfRun]) -> str:

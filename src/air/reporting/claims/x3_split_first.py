@@ -127,8 +127,10 @@ class SplitFirst(Claim):
         plain = study.members(task, "injection")
         entries: dict[str, Order] = {}
         for (variant, seed), measures in study.emergences(task).items():
+            if variant not in plain or not measures.nearest:
+                continue
             spec = study.variants[variant]
-            if variant not in plain or spec.n_L == spec.n_H or not measures.nearest:
+            if spec.n_L == spec.n_H:
                 continue
             solved = study.solved(task, (variant, seed))
             found = self.order(measures, self.band[task])

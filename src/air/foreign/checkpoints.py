@@ -12,7 +12,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +20,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from air.files import UserError, complaint, read_yaml, reading
+from air.foreign.sources import Found
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import PAPER_VARIANTS, Variant
-from air.sources.hub import Repository
 
 # (task, cells) by size of vocabulary: a checkpoint with RoPE does not tell the size of its board.
 BOARDS = {11: ("sudoku", 81), 6: ("maze", 900)}
@@ -62,14 +62,6 @@ DAMAGED = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
     AssertionError, ArithmeticError, struct.error,
 )  # fmt: skip
-
-
-# a checkpoint in a repository of the hub; HRM's published ones are called checkpoint
-HUB = "hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME@REVISION:FOLDER/step_N"
-_ADDRESS = re.compile(
-    r"hub:([\w.-]+/[\w.-]+)(?:@([A-Za-z0-9][A-Za-z0-9._/-]{0,199}))?(?::([^:\0]+))?"
-)
-_STEP = re.compile(r"step_(\d{1,15})|checkpoint")
 
 
 def our_name(theirs: str) -> str:
@@ -262,59 +254,37 @@ def import_checkpoint(
     return model.eval(), origin
 
 
-def from_hub(address: str) -> tuple[Path, dict[str, str]]:
-    """Download a checkpoint and its all_config.yaml from the hub, at one commit.
-
-    Args:
-        address: see HUB. The branch is main if there is none; the file is the latest step.
+def import_found(
+    found: Found, variant: str | None = None, cells: int | None = None
+) -> tuple[AIR, dict[str, Any], dict[int, dict[str, Tensor]]]:
+    """Read the last of several checkpoints as :func:`import_checkpoint`, and the weights of each.
 
     Returns:
-        The checkpoint's path in the hub's cache, and its origin (``repo``; ``revision`` as it was
-        given; ``commit``, what that stood for; ``file``).
+        The model, its origin and, if all steps of a folder were asked for, the trained tensors at
+        each of them, by name: in bfloat16 if the model computes in it, which loses nothing then.
 
     Raises:
-        UserError: it is no such address, or the hub has no such thing or cannot be reached.
+        UserError: as :func:`import_checkpoint`, or they are not of one training.
     """
-    match = _ADDRESS.fullmatch(address)
-    if not match or set((match[3] or "file").split("/")) & {"", "..", "."}:
-        raise UserError(f"{address}: names no checkpoint of the hub; write {HUB}")
-    asked, file = match[2] or "main", match[3]
-    repo = Repository(match[1], asked, "model", "give the step_N file of a checkpoint you have")
-    if file is None:
-        repo, files = repo.listed()
-        file = _latest(repo.name, files)
-    repo = repo.resolved(file)
-    repo.get(str(PurePosixPath(file).with_name("all_config.yaml")))
-    path = repo.get(file)
-    return path, {"repo": repo.name, "revision": asked, "commit": repo.revision, "file": file}
-
-
-def _latest(repo: str, files: Iterable[str]) -> str:
-    """The checkpoint of the last step, of those that have an all_config.yaml beside them.
-
-    Raises:
-        UserError: there is none, or there are some in several folders.
-    """
-    paths = [PurePosixPath(file) for file in files]
-    configured = {path.parent for path in paths if path.name == "all_config.yaml"}
-    steps = {
-        path: int(match[1] or 0)
-        for path in paths
-        if path.parent in configured and (match := _STEP.fullmatch(path.name))
-    }
-    folders = sorted({str(path.parent) for path in steps})
-    if len(folders) == 1:
-        return str(max(steps, key=lambda path: steps[path]))
-    if folders:
-        raise UserError(
-            f"{repo}: holds checkpoints in several folders ({', '.join(folders)}); say which with "
-            f"hub:{repo}@REVISION:FOLDER/step_N"
-        )
-    names = ", ".join(sorted(map(str, paths))[:10]) or "nothing"
-    raise UserError(
-        f"{repo}: holds no step_N with an all_config.yaml beside it, as HRM's and TRM's training "
-        f"leaves them; it holds {names}"
-    )
+    snapshots: dict[int, dict[str, Tensor]] = {}
+    model, origin = import_checkpoint(found.last, variant, cells)
+    kept = torch.bfloat16 if model.dtype == torch.bfloat16 else torch.float32
+    fixed = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
+    for step, path in found.steps.items() if found.series else ():
+        of_step = import_checkpoint(path, variant, cells)[0].state_dict()
+        for name, tensor in model.state_dict().items():
+            same = of_step.get(name, tensor[:0]).shape == tensor.shape
+            if not same or (name in fixed and not torch.equal(of_step[name], tensor)):
+                raise UserError(
+                    f"{path}: its {name} is not that of {found.last.name}, so they are not "
+                    "checkpoints of one training; give a folder that holds one alone"
+                )
+        snapshots[step] = {
+            name: tensor.to(kept) for name, tensor in of_step.items() if name not in fixed
+        }
+    if found.hub:
+        origin["imported"] |= {"hub": dict(found.hub)}
+    return model, origin, snapshots
 
 
 def _refuse_arc(path: Path, tensors: Mapping[str, Tensor], cells: int | None) -> None:

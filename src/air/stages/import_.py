@@ -1,0 +1,67 @@
+"""The stage `import`: a model that others trained, in the place of a training."""
+
+import logging
+
+from air import paths
+from air.checkpoint import save_model, save_snapshots
+from air.files import UserError
+from air.foreign.checkpoints import import_found
+from air.foreign.sources import find
+from air.model.network import AIR
+from air.params import load_params
+from air.results.imported import Hub, Imported, Sizes
+from air.writing import free, write_json
+
+log = logging.getLogger(__name__)
+OUTPUTS = ("model.safetensors", "snapshots.safetensors", "import.json")
+
+
+def import_(task: str, name: str) -> None:
+    """Write model.safetensors, snapshots.safetensors (maybe with none) and import.json.
+
+    Raises:
+        UserError: no such model is named, or it cannot be found or read.
+    """
+    section = load_params().task(task)
+    if name not in section.imported:
+        named = ", ".join(section.imported) or "empty"
+        raise UserError(f"params.yaml: {task}.imported: {name} is not there; the list is {named}")
+    config, cells = section.checkpoints[name], section.data.task().cells
+    out = paths.run(task, name, 0)
+    free(*(out / file for file in OUTPUTS))
+    model, origin, snapshots = import_found(find(config.source), config.variant, cells)
+    if origin["task"] not in (task, None):
+        raise UserError(
+            f"params.yaml: {task}.checkpoints.{name}.source: is a model of {origin['task']}"
+        )
+    origin |= {"name": name, "task": task, "seed": 0}
+    save_snapshots(model, snapshots, out / "snapshots.safetensors", origin)
+    save_model(model, out / "model.safetensors", origin)
+    write_json(out / "import.json", _record(model, origin, config.source, list(snapshots)))
+    log.info(
+        f"import {task} {name}: {model.variant.name}, {_parameters(model):,} parameters, from "
+        f"{config.source}" + (f", {len(snapshots)} steps" if snapshots else "")
+    )
+
+
+def _record(
+    model: AIR, origin: dict[str, dict[str, str]], source: str, steps: list[int]
+) -> dict[str, object]:
+    came_from = origin["imported"]
+    hub = came_from.get("hub")
+    sizes = model.config.model_dump(include=set(Sizes.model_fields))
+    return Imported(
+        source=source,
+        **({"hub": Hub.model_validate(hub)} if hub else {}),
+        file=came_from["file"],
+        sha256=came_from["sha256"],
+        arch=came_from["arch"],
+        variant=model.variant.name,
+        parameters=_parameters(model),
+        model=Sizes(**sizes),
+        steps=steps,
+    ).content()
+
+
+def _parameters(model: AIR) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
