@@ -121,7 +121,8 @@ def test_revisions_are_resolved_and_files_found(models: Models, tmp_path: Path) 
         "hub:made/trm@main:step_900": f"main {REVISION} step_900 True 900",
         f"hub:made/trm@{REVISION}": f"{REVISION} {REVISION} step_65100 True 65100",
         "hub:made/several:checkpoint": f"main {REVISION} checkpoint True 0",
-        f"hub:made/several@{REVISION}:run/step_65100": f"{REVISION} {REVISION} run/step_65100 True 65100",
+        f"hub:made/several@{REVISION}:run/step_65100": f"{REVISION} {REVISION} "
+        "run/step_65100 True 65100",
     }
     home = tmp_path / "home"
     assert asked(models.address, home, *addresses) == list(addresses.values())

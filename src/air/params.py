@@ -82,6 +82,17 @@ class TaskParams(BaseModel):
                             f"{name}.{key}",
                             f"{value} is not among the task's {key} {there}, so it is not trained",
                         )
+        _each_once("probes.freeze.later", self.probes.freeze.later)
+        for name, looked_at in (
+            ("attention", self.probes.attention),
+            ("emergence", self.probes.emergence),
+        ):
+            _each_once(f"probes.{name}.segments", looked_at.segments)
+        if self.variants:  # whose sizes these are
+            self._within_the_model()
+        return self
+
+    def _within_the_model(self) -> None:
         if (self.evaluation.segments or self.model.max_segments) < self.model.max_segments:
             raise _At(
                 "evaluation.segments",
@@ -94,12 +105,10 @@ class TaskParams(BaseModel):
                 "probes.rollout.depth",
                 f"{depth} is below model.max_segments {self.model.max_segments}",
             )
-        _each_once("probes.freeze.later", self.probes.freeze.later)
         emergence = self.probes.emergence
         for name, looked_at in (("attention", self.probes.attention), ("emergence", emergence)):
             if name == "emergence" and not emergence.variants:
                 continue  # the default segments may be beyond the model's
-            _each_once(f"probes.{name}.segments", looked_at.segments)
             late = max(looked_at.segments)
             if late >= self.model.max_segments:
                 raise _At(
@@ -129,7 +138,6 @@ class TaskParams(BaseModel):
                     f"probes.attention.{key}",
                     f"{cycle} is not allowed: the model's cycles go from 0 to {cycles - 1}",
                 )
-        return self
 
     def _imported_fit(self) -> None:
         _each_once("imported", self.imported)

@@ -43,7 +43,7 @@ def _entries(study: Study, task: str, run: Run, origin: Imported) -> dict[str, o
     model, hub = origin.model, origin.hub
     entries: dict[str, object] = {
         "variant in our terms": origin.variant,
-        "class": origin.arch,
+        "its code's name": origin.arch.split("@")[0],
         "parameters": f"{origin.parameters:,}",
         "layers, width": f"{model.layers}, {model.hidden_size}",
         "heads": model.heads if model.mixing == "attention" else "no attention",

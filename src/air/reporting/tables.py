@@ -279,6 +279,13 @@ def setting(study: Study) -> Display:
             f"{len(section.seeds)} per variant, {len(section.variants)} variants"
             if section.variants else "left out",
         ]  # fmt: skip
+        if section.imported:
+            others = f"of others: {', '.join(section.imported)}"
+            values = (
+                [*values[:-1], f"{values[-1]}; {others}"]
+                if section.variants
+                else ([*[""] * (len(values) - 1), f"none; {others}"])
+            )
         columns[title] = pd.Series(values, index=list(paper))
     columns["paper"] = pd.Series(paper)
     frame = pd.DataFrame(columns).reset_index(names="")

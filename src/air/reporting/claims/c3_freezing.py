@@ -92,17 +92,17 @@ class Freezing(Claim):
             points = [run.point(one.content_changes, one.interval) for run, one in effects]
             return Row(name, points, published)
 
-        published = (paper.freeze_H, paper.freeze_L) if paper else (None, None)
-        return [
-            Picture(
-                f"{whose}content changes a puzzle, frozen less normal",
-                [
-                    row("z_L", [(run, run.freeze_H) for run in runs], published[0]),
-                    row("z_H", [(run, run.freeze_L) for run in runs], published[1]),
-                ],
-            )
-            for whose, runs in found.apart()
-        ]
+        pictures = []
+        for whose, runs in found.apart():
+            of_Lx_H = paper if not whose else None
+            of_L, of_H = (of_Lx_H.freeze_H, of_Lx_H.freeze_L) if of_Lx_H else (None, None)
+            rows = [
+                row("z_L", [(run, run.freeze_H) for run in runs], of_L),
+                row("z_H", [(run, run.freeze_L) for run in runs], of_H),
+            ]
+            what = f"{whose}content changes a puzzle, frozen less normal"
+            pictures.append(Picture(what, rows))
+        return pictures
 
     def judge(self, study: Study, task: str) -> Found:
         runs = {

@@ -116,6 +116,13 @@ class OfRun(Record):
     solved: Maybe = None
 
     @property
+    def outcome(self) -> str:
+        """How it stands to the claim, in words."""
+        if not self.has_learned:
+            return "not learned yet"
+        return {"holds": "as claimed", "fails": "not as claimed"}.get(self.verdict, "undecided")
+
+    @property
     def has_learned(self) -> bool:
         """Whether it solves enough to say anything."""
         return (self.solved or 0) > LEARNED
@@ -162,7 +169,7 @@ class ByRun(Finding):
         return " ".join([self.figures(), *unlearned]) if self.runs() else super().evidence()
 
     def summary(self) -> str:
-        others = [f"{name}: {tally([entry])}" for name, entry in self.others().items()]
+        others = [f"{name}: {entry.outcome}." for name, entry in self.others().items()]
         return " ".join(filter(None, [tally(self.ours()), *others])) or self.evidence()
 
 
