@@ -45,7 +45,8 @@ def test_predictions_are_what_the_model_says(
     """Held against the model run puzzle by puzzle, in batches of which the last is filled up."""
     puzzles = sudokus[1].first(7)
     model = lively(puzzles, small_model)
-    found = list(predict(model, puzzles, 3, CPU, q_continue=q_continue))
+    model.origin = {"train": {"q_continue": q_continue}}
+    found = list(predict(model, puzzles, 3, CPU))
     assert [len(batch.board) for batch in found] == [3, 3, 1]
     halted = []
     for place in range(7):

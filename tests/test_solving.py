@@ -7,13 +7,15 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from air import paths
+from air import paths, solving
 from air.checkpoint import load_model, save_model
 from air.cli import app
+from air.evaluation.predictions import predict
 from air.files import UserError
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.params import load_params
+from air.probes.decoding import CPU
 from air.sources.datasets import make
 from air.tasks.registry import load_puzzles
 from tests.conftest import ROOT
@@ -100,6 +102,32 @@ def test_every_way_in_is_the_same(inside: Path, tmp_path: Path) -> None:
     assert run("sudoku", str(file)).stdout == wanted
     assert run("sudoku", "-", given="\n".join(zeros)).stdout == wanted
     assert run("sudoku", "--test", "3").stdout == wanted.splitlines(keepends=True)[3]
+
+
+@pytest.mark.parametrize("q_continue", [True, False])
+def test_a_model_halts_as_in_its_predictions(
+    inside: Path, q_continue: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches, of which the last one is smaller."""
+    puzzles = load_puzzles(paths.data("sudoku", "test"))
+    kind = load_params().task("sudoku").data
+    model = load_model(paths.run("sudoku", "Lx_H", 0) / "model.safetensors")
+    model.origin = {"train": {"q_continue": q_continue}}
+    with torch.no_grad():
+        torch.nn.init.normal_(model.q_head.weight, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.zeros_(model.q_head.bias)
+    [found] = predict(model, puzzles, len(puzzles), CPU)
+    assert len(set(found.segments.tolist())) > 1
+    monkeypatch.setattr(solving, "BATCH", 3)
+    solved = list(solving.solve(model, kind, puzzles.inputs))
+    assert [one.halted for one in solved] == found.segments.tolist()
+    assert np.array_equal([one.board for one in solved], found.board)
+    assert np.array_equal([one.question for one in solved], puzzles.inputs)
+
+
+def test_no_puzzles_have_no_answers(inside: Path) -> None:
+    ended = run("sudoku", "-", given="\n")
+    assert (ended.exit_code, ended.stdout) == (0, "")
 
 
 def test_watching_shows_every_update(inside: Path) -> None:

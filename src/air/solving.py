@@ -17,14 +17,15 @@ from rich.text import Text
 
 from air import paths
 from air.checkpoint import load_model
+from air.evaluation.predictions import predict
 from air.files import UserError, reading, there
 from air.model.network import AIR, Level
 from air.params import Params, load_params
-from air.probes.decoding import decoded_rollout
+from air.probes.decoding import CPU, decoded_rollout
 from air.sources.config import Data
 from air.sources.imports import symbols_of
 from air.tasks.registry import load_puzzles
-from air.tasks.task import Task
+from air.tasks.task import Puzzles, Task
 
 log = logging.getLogger(__name__)
 BATCH = 256
@@ -167,32 +168,17 @@ def parse(kind: Data, puzzles: list[tuple[str, str]]) -> np.ndarray:
     return boards
 
 
-@torch.inference_mode()
 def solve(model: AIR, kind: Data, questions: np.ndarray) -> Iterator[Solved]:
-    """Answers to boards uint8 ``[B, S]``, in order.
-
-    A model halts when its halt logit exceeds its continue logit, or 0 if it was trained without
-    one; all segments are run in any case, as in evaluation.
-    """
-    with_continue = (model.origin.get("train") or {}).get("q_continue", True)
-    segments = model.config.max_segments
-    for start in range(0, len(questions), BATCH):
-        inputs = questions[start : start + BATCH]
-        tokens = torch.from_numpy(inputs.astype(np.int64))
-        x = model.embed(tokens)
-        z_L, z_H = model.fresh_states(len(inputs))
-        halted = torch.full((len(inputs),), segments)
-        for segment in range(1, segments + 1):
-            z_L, z_H = model.segment(x, z_L, z_H)
-            heads = model.heads(z_H)
-            wants = heads.q_halt > (heads.q_continue if with_continue else 0)
-            halted = torch.where(wants & (halted > segment), segment, halted)
-        boards = heads.logits.argmax(dim=-1).numpy().astype(np.uint8)
-        faults = kind.faults(inputs, boards)
-        for question, board, fault, halt in zip(
-            inputs, boards, faults, halted.tolist(), strict=True
-        ):
-            yield Solved(question, board, fault, int(halt))
+    """Answers to boards uint8 ``[B, S]``, in order; all segments are run, as in evaluation."""
+    if not len(questions):
+        return
+    puzzles = Puzzles(kind.task(), questions, labels=questions, seed=0)  # no answer is known
+    start = 0
+    for found in predict(model, puzzles, BATCH, CPU, silent=True):
+        inputs = questions[start : start + len(found.board)]
+        start += len(inputs)
+        faults = kind.faults(inputs, found.board)
+        yield from map(Solved, inputs, found.board, faults, found.segments.tolist())
 
 
 def as_line(task: Task, solved: Solved) -> str:

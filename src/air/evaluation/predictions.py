@@ -31,17 +31,18 @@ def predict(
     device: torch.device,
     label: str = "predictions",
     compiled: bool = False,
-    q_continue: bool = True,
+    silent: bool = False,
 ) -> Iterator[Predicted]:
-    """What the model says of the puzzles, batch by batch in order.
+    """What a model that was read from a file says of the puzzles, batch by batch in order.
 
     A model halts when its halt logit exceeds its continue logit, or 0 if it was trained without
-    one (``q_continue`` false), and after its last segment in any case.
+    one (``train.q_continue`` of its origin), and after its last segment in any case.
     """
+    q_continue = (model.origin.get("train") or {}).get("q_continue", True)
     model = model.eval().to(device)
     if compiled:
         model.compile_f()
-    for count, inputs, labels in batches(puzzles, batch_size, device, label):
+    for count, inputs, labels in batches(puzzles, batch_size, device, label, compiled, silent):
         x = model.embed(inputs)
         z_L, z_H = model.fresh_states(len(inputs))
         logits: list[Tensor] = []

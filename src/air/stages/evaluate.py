@@ -78,7 +78,6 @@ def predictions(task: str, variant: str, seed: int, path: Path) -> tuple[int, in
                 of.device,
                 label,
                 compiles(of.compute, calls, of.device),
-                (of.model.origin.get("train") or {}).get("q_continue", True),
             ):
                 for row, board in enumerate(batch.board):
                     found = {
