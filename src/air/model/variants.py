@@ -107,11 +107,6 @@ class Variant:
         injection = f"L{_coefficient(self.n_L)}_H{_coefficient(self.n_H)}"
         return "+".join([injection, *options])
 
-    @property
-    def symmetric(self) -> bool:
-        """True if the input enters both updates alike (C1's second group)."""
-        return self.n_L == self.n_H
-
 
 def _coefficient(number: float) -> str:
     if number == 0:

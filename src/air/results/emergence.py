@@ -86,10 +86,6 @@ class Snapshot(Record):
             return Overall(mean=None, interval=[None, None])
         return self.contrast.pooled.nearest[1].all_layers
 
-    def state(self, name: str) -> StateAt:
-        """The measures of ``z_L`` or ``z_H``."""
-        return {"z_L": self.z_L, "z_H": self.z_H}[name]
-
 
 class EmergenceMeasures(Record):
     """The contents of emergence.json: the snapshots in order of ``step``.

@@ -1,7 +1,5 @@
 """C1: asymmetric injection beats symmetric injection."""
 
-import numpy as np
-
 from air.reporting.claims.claim import Claim, Finding, Verdict, by_sign, percent
 from air.reporting.claims.groups import (
     Group,
@@ -17,8 +15,6 @@ from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.comparisons import LEAST_RUNS, Regime, contrast, runs_to_decide
 from air.reporting.study import Study
 from air.results.record import Ends, Record
-
-NONE = np.empty(0)
 
 
 class Best(Record):
