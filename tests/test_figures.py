@@ -1,6 +1,7 @@
 """Figures show all of what they draw, for one run as for several."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from air.reporting import display, figures, strips, tables
 from air.reporting.captions import CAPTIONS
 from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.display import Display
+from air.reporting.inputs import Checked
 from air.results.attention import AttentionMeasures
 from air.tasks.task import Puzzles
 from tests.made_up import study
@@ -174,6 +176,18 @@ def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, A
     assert "attention on own, L-update less H-update" in html
     html = figures.attention(study(probes={"attention": {run: looked}}), "sudoku").html
     assert "attention on row, column, box, L-update less H-update" in html
+
+
+def test_epochs_stand_as_the_steps_that_were_made() -> None:
+    for accuracies, shown in (({}, "30 epochs"), ({"Lx_H": [0.5]}, "100")):
+        made_up = study(accuracies)
+        content = made_up.checked.model_dump()
+        content["params"]["sudoku"]["train"] |= {"steps": None, "epochs": 30}
+        made_up = replace(made_up, checked=Checked.model_validate(content))
+        table = tables.setting(made_up).files["csv"]
+        row = next(line for line in table.splitlines() if line.startswith("optimiser steps,"))
+        assert row.split(",")[1] == shown
+        assert row.split(",")[2] == str(made_up.params.task("maze").train.steps)
 
 
 def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

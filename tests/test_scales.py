@@ -71,6 +71,28 @@ def test_studies_stand_from_small_to_large_and_say_where_tasks_differ(folder: Pa
     assert cells(table, "optimiser steps")[1].startswith("Sudoku 1,234 x ")
 
 
+def test_epochs_become_the_steps_that_a_run_has_made(folder: Path) -> None:
+    study = folder / paths.PUBLISHED / "one"
+
+    def epochs(content: Any) -> None:
+        for task in ("sudoku", "maze"):
+            content["params"][task]["train"] |= {"steps": None, "epochs": 30, "batch_size": 64}
+
+    edit(study / paths.PARAMS_CHECKED, epochs)
+    for path in (study / "results").glob("*/*/*/training.csv"):
+        path.unlink()
+    assert cells(scales.tables()[scales.GUIDE], "optimiser steps") == ["30 epochs x 64"]
+    run = study / "results/sudoku/Lx_H/seed0/training.csv"
+    run.write_text("step,loss\n100,2.0\n1234,1.5\n", encoding="utf-8")
+    row = cells(scales.tables()[scales.GUIDE], "optimiser steps")
+    assert row == ["Sudoku 1,234 x 64<br>Maze 30 epochs x 64"]
+    assert scales.Kept.read(study).steps("sudoku") == 1234
+    for text in ("", "loss\n1\n", "step\n", "step\nlast\n"):
+        run.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"Lx_H/seed0/training\.csv: not a CSV file \("):
+            scales.tables()
+
+
 def test_a_study_of_one_task_says_which(folder: Path) -> None:
     def left_out(content: Any) -> None:
         content["params"]["maze"]["variants"] = []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from pydantic import ConfigDict
 
 from air import paths
@@ -81,12 +82,30 @@ class Kept:
         """What its puzzles are like."""
         return read_json(self.folder / paths.statistics(task), Statistics)
 
+    def steps(self, task: str) -> int | None:
+        """Optimiser steps of a training; where the recipe gives epochs, those that a run has made.
+
+        None: no run of the task is kept.
+
+        Raises:
+            UserError: a training.csv is damaged.
+        """
+        if given := self.section(task).train.steps:
+            return given
+        for path in sorted((self.folder / "results" / task).glob("*/*/training.csv")):
+            with reading(path, "a CSV file", ValueError):  # pandas' own errors are ValueErrors
+                made = pd.read_csv(path).get("step", pd.Series())
+                if not len(made) or made.dtype.kind != "i":
+                    raise ValueError("it has no column step of whole numbers")
+                return int(made.iloc[-1])
+        return None
+
     def size(self) -> tuple[int, ...]:
         """By what studies are sorted: the width and depth of models, then how long they learn."""
         found = []
-        for section in (self.section(task) for task in self.tasks):
-            model, train = section.model, section.train
-            found.append((model.hidden_size, model.layers, (train.steps or 0) * train.batch_size))
+        for task in self.tasks:
+            model, batch = self.section(task).model, self.section(task).train.batch_size
+            found.append((model.hidden_size, model.layers, (self.steps(task) or 0) * batch))
         return max(found)
 
 
@@ -119,8 +138,8 @@ def _model(study: Kept, task: str) -> str:
 
 
 def _steps(study: Kept, task: str) -> str:
-    train = study.section(task).train
-    return f"{train.steps:,} x {train.batch_size}" if train.steps else f"? x {train.batch_size}"
+    train, steps = study.section(task).train, study.steps(task)
+    return f"{f'{steps:,}' if steps else f'{train.epochs} epochs'} x {train.batch_size}"
 
 
 def _schedule(study: Kept, task: str) -> str:

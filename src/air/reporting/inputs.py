@@ -20,6 +20,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\z")]
 
 class Train(Record):
     steps: Count | None
+    epochs: Count | None = None  # one of the two is given
     batch_size: Count
     lr: float
     weight_decay: float

@@ -273,7 +273,7 @@ def setting(study: Study) -> Display:
         values = [
             model.layers, model.hidden_size,
             model.heads if model.mixing == "attention" else "no attention", model.positions,
-            model.max_segments, train.steps, train.batch_size, train.lr,
+            model.max_segments, _steps(study, task), train.batch_size, train.lr,
             train.schedule, train.weight_decay, train.ema or "none",
             "yes" if train.q_continue else "no",
             f"{len(section.seeds)} per variant, {len(section.variants)} variants"
@@ -290,3 +290,12 @@ def setting(study: Study) -> Display:
     columns["paper"] = pd.Series(paper)
     frame = pd.DataFrame(columns).reset_index(names="")
     return as_table(frame, "setting", "What was trained here, beside the paper's recipe.")
+
+
+def _steps(study: Study, task: str) -> int | str:
+    """Optimiser steps of a training; where the recipe gives epochs, those that a run has made."""
+    train = study.params.task(task).train
+    if train.steps:
+        return train.steps
+    made = [int(curve["step"].iloc[-1]) for curve in study.curves(task).values()]
+    return made[0] if made else f"{train.epochs} epochs"
