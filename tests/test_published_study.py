@@ -1,6 +1,5 @@
 """What is published with the project is what its committed metrics give."""
 
-import html
 import json
 import re
 import shutil
@@ -116,13 +115,14 @@ def test_published_figures_come_from_the_metrics(published: Path) -> None:
         if study.emergences(task):
             drawn.append(figures.emergence(study, task))
     drawn.append(figures.accuracy(study, "injection"))
-    pages = "".join(
-        html.unescape(path.read_text(encoding="utf-8")) for path in published.glob("html/*.html")
-    )
+    pages = "".join(path.read_text(encoding="utf-8") for path in published.glob("html/*.html"))
+    shows = set(re.findall('src="(.*?)"', pages))
+    # pages from before < and > were encoded have them as they are, or escaped
+    shows = {re.sub("&gt;|>", "%3E", re.sub("&lt;|<", "%3C", address)) for address in shows}
     for shown in drawn:
-        assert f'src="{data_uri(shown.files["svg"])}"' in pages, shown.name
+        assert data_uri(shown.files["svg"]) in shows, shown.name
     for path in published.glob("html/files/*/*.svg"):
-        assert f'src="{data_uri(path.read_text(encoding="utf-8"))}"' in pages, path
+        assert data_uri(path.read_text(encoding="utf-8")) in shows, path
 
 
 def test_the_readme_shows_published_figures() -> None:

@@ -117,11 +117,12 @@ def _image(svg: str, alt: str, kind: str = "") -> Markup:
 def data_uri(svg: str) -> str:
     """An SVG as the address of an image, for an attribute in double quotes.
 
-    Nothing but what would end or change it is encoded: a quarter less than base64.
+    Encoded is what would end or change it, and what nbconvert would escape, in more bytes (``<`` as
+    ``&lt;``); nothing else: a quarter less than base64.
     """
     # quotes of attributes need no code if they are single ones
     single = re.sub(r"<[^'>]*>", lambda tag: tag[0].replace('"', "'"), svg.strip())
-    return "data:image/svg+xml," + quote(single, safe=" !'()*+,/:;<=>?@[]^`{|}~$")
+    return "data:image/svg+xml," + quote(single, safe=" !'()*+,/:;=?@[]^`{|}~$")
 
 
 def _compact(svg: str) -> str:
