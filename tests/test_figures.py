@@ -166,6 +166,40 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     assert (band.x0, band.x1) == pytest.approx((-1, 1))
 
 
+@pytest.mark.parametrize(
+    ("steps", "ticks"),
+    [
+        ([45, 563, 2750], ["10", "100", "1,000"]),
+        ([0, 1, 45], ["0", "1", "10"]),
+        ([0, 12500], ["0", "1", "100", "10,000"]),
+        ([1000], ["1,000", "10,000"]),
+        ([0], ["0", "1", "10"]),
+    ],
+)
+def test_steps_are_drawn_by_their_logarithm(
+    steps: list[int], ticks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    def kept(canvas: Figure, alt: str, kind: str) -> str:
+        drawn.append(canvas)
+        return alt
+
+    monkeypatch.setattr(strips, "as_image", kept)
+    rows = [Row("a", [Point(step, (step, step)) for step in steps])]
+    said = strips.strip(Picture("steps", rows, logarithmic=True), "X3")
+    assert said.startswith(f"X3, steps: a {steps[0]:,} (")
+    [axis] = drawn[0].axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ticks
+    low, high = axis.get_xlim()
+    assert low < min(steps)
+    assert max(steps) < high
+    shown = axis.transData.transform([(step, 0) for step in (0, 1, 10, 100, 1000)])[:, 0]
+    before, *decades = np.diff(shown)
+    assert before > 0  # 0 has a place of its own
+    assert decades == pytest.approx([decades[0]] * 3)
+
+
 def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, Any]) -> None:
     run, looked = next(iter(measured["attention"].items()))
     content = looked.content()

@@ -1,6 +1,8 @@
 """What a claim draws (:mod:`air.reporting.claims.picture`), as a small picture in the page."""
 
+import math
 import textwrap
+from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +30,8 @@ def strip(picture: Picture, about: str) -> Markup:
         canvas, axis = plt.subplots(figsize=(INCHES, sum(heights) + 0.5))
         if picture.none:
             axis.axvspan(*np.multiply(picture.none, picture.times), color=BAND, linewidth=0)
-        axis.axvline(0, color="#333333", linewidth=0.8)
+        if not picture.logarithmic:
+            axis.axvline(0, color="#333333", linewidth=0.8)
         for row, middle, height in zip(picture.rows, middles, heights, strict=True):
             spread = (height - 0.2) / 2
             places = middle + np.linspace(-spread, spread, len(row.points) + 2)[1:-1]
@@ -38,8 +41,11 @@ def strip(picture: Picture, about: str) -> Markup:
                 _published(axis, row.published * picture.times, middle, picture)
         axis.set_yticks(middles, [row.name for row in picture.rows])
         axis.set_ylim(sum(heights), 0)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.margins(x=0.06)
+        if picture.logarithmic:
+            _decades(axis, picture)
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.margins(x=0.06)
         axis.set_xlabel(textwrap.fill(picture.what, 50), fontsize=8, loc="right")
         axis.grid(axis="y", visible=False)
         axis.tick_params(left=False)
@@ -56,11 +62,32 @@ def _point(axis: Axes, point: Point, place: float, times: float) -> None:
         axis.plot(point.value * times, place, "o", color=COLOUR, mfc=face, markersize=4.5)
 
 
+def _decades(axis: Axes, picture: Picture) -> None:
+    """A logarithmic axis from a power of ten on; 0, where it is drawn, stands before 1."""
+    steps = [value * picture.times for value in _measured(picture)]
+    above = [step for step in steps if step >= 1] or [1.0]
+    first = 0 if 0 in steps else math.floor(math.log10(min(above)))
+    end = 1.4 * max(*above, 10.0 ** (first + 1))
+    powers = [10**power for power in range(first, math.floor(math.log10(end)) + 1)]
+    if len(powers) > 4:  # their labels would touch
+        powers = powers[::-2][::-1]
+    ticks = [0, *powers] if 0 in steps else powers
+    axis.set_xscale("symlog", linthresh=1, linscale=0.6)
+    axis.set_xlim(-0.15 if 0 in steps else 0.85 * 10**first, end)
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+
+
+def _measured(picture: Picture) -> Iterator[float]:
+    """Every value and end of an interval that is known."""
+    for point in (point for row in picture.rows for point in row.points):
+        ends = (point.value, *(point.interval or ()))
+        yield from (known for known in ends if known is not None)
+
+
 def _published(axis: Axes, value: float, place: float, picture: Picture) -> None:
     """A diamond, or an arrow at the edge where it would squeeze what was measured here."""
-    here = [0.0, *(picture.none or ())]
-    for point in (point for row in picture.rows for point in row.points):
-        here += [known for known in (point.value, *(point.interval or ())) if known is not None]
+    here = [0.0, *(picture.none or ()), *_measured(picture)]
     low, high = (picture.times * end(here) for end in (min, max))
     room = 2 * (high - low)
     shown = float(np.clip(value, low - room, high + room))
@@ -72,7 +99,10 @@ def _in_words(picture: Picture) -> str:
     """What is drawn, for those who do not see it."""
 
     def number(value: float | None) -> str:
-        return "unknown" if value is None else f"{value * picture.times:.3g}"
+        if value is None:
+            return "unknown"
+        shown = value * picture.times
+        return f"{shown:,.0f}" if shown == round(shown) else f"{shown:.3g}"
 
     def point(one: Point) -> str:
         ends = [number(end) for end in one.interval or () if end is not None]

@@ -35,9 +35,11 @@ class Picture:
 
     ``what`` names the axis and its unit, ``none`` the range that the rule takes for no effect,
     ``times`` what values are multiplied by to be in that unit (100 for shares in percent).
+    ``logarithmic`` is for values from 1 up, such as steps; 0 has a place before them.
     """
 
     what: str
     rows: Sequence[Row] = field(default_factory=tuple)
     none: Sequence[float] | None = None
     times: float = 1.0
+    logarithmic: bool = False

@@ -156,7 +156,7 @@ class SplitFirst(Claim):
                 row = rows.setdefault(f"{run.split(' ')[0]}, {event}", [])
                 row.append(_point(when(entry), entry.has_learned))
         drawn = [Row(name, points) for name, points in rows.items()]
-        return [Picture("optimiser steps", drawn)] if drawn else []
+        return [Picture("optimiser steps", drawn, logarithmic=True)] if drawn else []
 
     def order(self, measures: EmergenceMeasures, band: float) -> Order:
         """What came when in one run, and in which order."""
