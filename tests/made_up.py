@@ -26,11 +26,11 @@ def checked(variants: list[str]) -> Checked:
     for task in TITLES:
         params[task]["variants"] = variants
         params[task]["train"] |= {"schedule": "constant", "lr_final": 1.0}
-    says = {name: vars(Variant.parse(name)) for name in variants}
+    specs = {name: vars(Variant.parse(name)) for name in variants}
     for task in TITLES:
         for probe in params[task]["probes"].values():
             probe["variants"] = variants
-    return Checked.model_validate({"tasks": TITLES, "params": params, "variants": says})
+    return Checked.model_validate({"tasks": TITLES, "params": params, "variants": specs})
 
 
 @dataclass(frozen=True)

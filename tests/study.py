@@ -40,10 +40,10 @@ def make_up(folder: Path, params: Params) -> None:
     random = np.random.default_rng(0)
     for task in TASKS:
         section: Any = params.task(task)
-        train, test, told = make(section.data.model_copy(update={"train": 20, "test": 4}))
+        train, test, statistics = make(section.data.model_copy(update={"train": 20, "test": 4}))
         train.save(folder / paths.data(task, "train"), "train")
         test.save(folder / paths.data(task, "test"), "test")
-        write_json(folder / paths.statistics(task), told.content())
+        write_json(folder / paths.statistics(task), statistics.content())
         model = AIR(
             ModelConfig(
                 layers=section.model.layers,

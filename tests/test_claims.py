@@ -268,8 +268,8 @@ def test_the_local_update_receives_the_input(
     made_up = study(accuracies, probes={"attention": probed})
     assert CLAIMS["X1"].judge(made_up, "sudoku").verdict == verdict
     unlearned = study(accuracies, solved=0.05, probes={"attention": probed})
-    told = CLAIMS["X1"].judge(unlearned, "sudoku").verdict
-    assert told == ("not run" if verdict == "not run" else "inconclusive")
+    judged = CLAIMS["X1"].judge(unlearned, "sudoku").verdict
+    assert judged == ("not run" if verdict == "not run" else "inconclusive")
 
 
 @pytest.mark.parametrize(

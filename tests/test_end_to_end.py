@@ -134,8 +134,8 @@ def test_a_bundle_can_be_checked_by_others(finished: Path, tmp_path: Path) -> No
         "result"
     ] == {"@id": "results/maze/Lx_H/seed0/freeze.json"}
     model = (finished / "results/maze/Lx_H/seed0/model.safetensors").read_bytes()
-    told = entities["results/maze/Lx_H/seed0/model.safetensors"]
-    assert told["sha256"] == hashlib.sha256(model).hexdigest()
+    entity = entities["results/maze/Lx_H/seed0/model.safetensors"]
+    assert entity["sha256"] == hashlib.sha256(model).hexdigest()
 
     # without anything of ours but the command
     assert "nothing wrong" in run(tmp_path, *main, "bundle", "--check", "study.zip")

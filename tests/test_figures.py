@@ -115,9 +115,9 @@ def test_a_compact_svg_draws_the_same(
     assert [name for name, _ in after] == [name for name, _ in before]
     moved = [abs(x - y) for (_, x), (_, y) in zip(before, after, strict=True)]
     assert max(moved) <= 0.0501  # half of a tenth of a point
-    said, says = (re.findall(r"<text[^>]*>([^<]*)", svg) for svg in (large, small))
-    assert says == said
-    assert says
+    words, kept = (re.findall(r"<text[^>]*>([^<]*)", svg) for svg in (large, small))
+    assert kept == words
+    assert kept
     elements = [ElementTree.fromstring(svg).iter() for svg in (large, small)]
     looks = [{one.get("style") for one in every} for every in elements]
     rules = set(re.findall(r"\.c\d+{(.*?)}", small)) | looks[1] - {None}

@@ -114,21 +114,21 @@ def tensors(**changes: Any) -> Damage:
     return lambda path: rewritten(path, {}, changes)
 
 
-def rewritten(path: Path, told: dict[str, Any], held: dict[str, Any]) -> None:
+def rewritten(path: Path, header: dict[str, Any], held: dict[str, Any]) -> None:
     with safe_open(path, framework="numpy") as file:
         names = list(file.keys())
         tensors = {name: file.get_tensor(name) for name in names}
-        write_tensors(path, tensors | held, json.loads(file.metadata()["air"]) | told)
+        write_tensors(path, tensors | held, json.loads(file.metadata()["air"]) | header)
 
 
 def terabyte(path: Path) -> None:
     """A file whose header promises a terabyte: .npz or safetensors."""
     if path.suffix == ".npz":
-        told = io.BytesIO()
+        header = io.BytesIO()
         shape = {"descr": "|u1", "fortran_order": False, "shape": (2**40,)}
-        np.lib.format.write_array_header_1_0(told, shape)
+        np.lib.format.write_array_header_1_0(header, shape)
         with ZipFile(path, "w") as archive:
-            archive.writestr("z_L.npy", told.getvalue())
+            archive.writestr("z_L.npy", header.getvalue())
     else:
         entry = {"x": {"dtype": "U8", "shape": [2**40], "data_offsets": [0, 2**40]}}
         content = json.dumps(entry).encode()
@@ -424,9 +424,9 @@ def test_what_is_damaged_is_named(
     file: str, damage: Damage, command: str, said: str, study: Path
 ) -> None:
     damage(Path(file))
-    told = refused(command, study)
-    assert told.startswith(file)
-    assert said in told
+    message = refused(command, study)
+    assert message.startswith(file)
+    assert said in message
 
 
 NAMES = [
@@ -452,8 +452,8 @@ def test_names_that_are_none(name: str, study: Path) -> None:
     Path("params.yaml").write_text(
         Path("params.yaml").read_text().replace("[Lx_H, Lx_Hx]", json.dumps([name, "Lx_H"]), 1)
     )
-    told = refused("train sudoku Lx_H", study.parent)
-    assert told.startswith("params.yaml")
+    message = refused("train sudoku Lx_H", study.parent)
+    assert message.startswith("params.yaml")
     assert not list(study.parent.rglob("pwned"))
 
 

@@ -84,9 +84,9 @@ def test_sudokus_are_imported(tmp_path: Path, sudoku_rows: Rows) -> None:
     assert drawn < {row[1] for row in sudoku_rows}
     assert statistics["test_puzzles_in_train_up_to_symmetry"] == 12  # the same file twice
     assert statistics["splits"]["test"]["traits"]["rating"]["max"] == 29
-    told = statistics["files"]["train"]
-    assert told["sha256"] == hashlib.sha256(paths[0].read_bytes()).hexdigest()
-    assert (told["rows"], told["skipped_rows"]) == (30, {})
+    counts = statistics["files"]["train"]
+    assert counts["sha256"] == hashlib.sha256(paths[0].read_bytes()).hexdigest()
+    assert (counts["rows"], counts["skipped_rows"]) == (30, {})
     again = make(config)[0]
     assert np.array_equal(again.inputs, train.inputs)
     other = make(config.model_copy(update={"seed": 1}))[0]
@@ -385,18 +385,18 @@ def test_puzzles_are_chosen_by_their_rating(
 ) -> None:
     monkeypatch.setattr("air.sources.imports.BLOCK", 4)  # the range holds in every block
     path = write(tmp_path / "rated.csv", sudoku_rows)  # rated 0 to 29
-    train, test, told = make(rated(path, value))
+    train, test, statistics = make(rated(path, value))
     number = greatest - least + 1
     assert [row[1] for row in rows_of(test)] == [
         row[1] for row in sudoku_rows[least : greatest + 1]
     ]
     assert rows_of(train)[0][1] in {row[1] for row in sudoku_rows[least : greatest + 1]}
-    trait = told.splits.test.traits["rating"]
+    trait = statistics.splits.test.traits["rating"]
     assert (trait.min, trait.max) == (least, greatest)
-    assert told.files
+    assert statistics.files
     for split in ("train", "test"):
-        assert told.files.of(split).rows == 30
-        assert told.files.of(split).outside_min_difficulty == 30 - number
+        assert statistics.files.of(split).rows == 30
+        assert statistics.files.of(split).outside_min_difficulty == 30 - number
     with pytest.raises(UserError, match=rf"holds {number} puzzles of a rating in \[{least}, "):
         make(rated(path, value, train=number + 1))
 
@@ -514,8 +514,8 @@ config = SudokuHuggingFace(source="huggingface", box=[3, 3], train=10, test=None
                            repo=sys.argv[1], revision=sys.argv[2])
 time.sleep = lambda seconds: None  # what is tried again is tried at once
 try:
-    train, test, told = make(config)
-    print(len(train), len(test), told.revision)
+    train, test, statistics = make(config)
+    print(len(train), len(test), statistics.revision)
 except UserError as error:
     print("refused:", error)
 """

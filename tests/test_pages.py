@@ -74,14 +74,14 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if told.get("id"):
-            self.ids.append(told["id"] or "")
+        attributes = dict(attrs)
+        if attributes.get("id"):
+            self.ids.append(attributes["id"] or "")
         if tag == "a":
-            self.links.append(told.get("href") or "")
+            self.links.append(attributes.get("href") or "")
         elif tag == "img":
-            self.images.append(told)
-        elif tag in ("script", "iframe") or (tag == "link" and told.get("rel") != "icon"):
+            self.images.append(attributes)
+        elif tag in ("script", "iframe") or (tag == "link" and attributes.get("rel") != "icon"):
             self.loads.append(tag)
 
 

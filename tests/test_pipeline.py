@@ -49,7 +49,7 @@ def test_the_workflow_is_the_same_from_either_snakefile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "message"),
     [
         ("workflow/rules/train.smk", '        data="data/{task}/train.safetensors",\n', "",
          "only in dvc, train_sudoku@Lx_H-0 reads data/sudoku/train.safetensors"),
@@ -64,12 +64,12 @@ def test_the_workflow_is_the_same_from_either_snakefile(tmp_path: Path) -> None:
     ],
     ids=["input", "code", "output", "stage", "target"],
 )  # fmt: skip
-def test_drift_is_found(tmp_path: Path, file: str, old: str, new: str, told: str) -> None:
+def test_drift_is_found(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
     folder = scratch(tmp_path, "smoke")
     text = (folder / file).read_text(encoding="utf-8")
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
-    assert told in differences(folder)
+    assert message in differences(folder)
 
 
 def test_checked_parameters_are_made_in_every_clone(tmp_path: Path) -> None:

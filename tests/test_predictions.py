@@ -135,5 +135,5 @@ def test_a_bad_place_is_refused_before_anything_is_computed(study: Path) -> None
     ):
         assert refused(f"evaluate sudoku Lx_H --predictions {path}", study).startswith(said)
     (RUN / "model.safetensors").unlink()
-    told = refused("evaluate sudoku Lx_H --predictions said.jsonl", study)
-    assert told.startswith(f"{RUN}/model.safetensors: there is no such file")
+    message = refused("evaluate sudoku Lx_H --predictions said.jsonl", study)
+    assert message.startswith(f"{RUN}/model.safetensors: there is no such file")

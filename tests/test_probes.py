@@ -250,8 +250,8 @@ def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
             expected = capture.measures[:, :, 0, puzzle, query]
             assert np.allclose(mass[puzzle], expected, atol=1e-5)
         assert np.array_equal(capture.board, maps.board[:, place])
-        told = task.violations(maps.board[:, place], maps.labels)
-        assert np.array_equal(told, maps.violations[:, place])
+        violations = task.violations(maps.board[:, place], maps.labels)
+        assert np.array_equal(violations, maps.violations[:, place])
         # its mass on each part of the neighbourhood likewise
         for part, matrix in enumerate(nearest(task).parts.values()):
             mass = (maps.attention[:, place] * matrix[maps.query][:, None, None]).sum(axis=-1)
@@ -299,6 +299,6 @@ def test_kept_violations_are_those_of_the_kept_boards(
     puzzles = sudokus[1].first(6)
     boards = rollout(model_for(puzzles, small_model), puzzles, 1e-9, boards=4).boards
     for level in "LH":
-        for shown, told in zip(*boards.of(level), strict=True):
+        for shown, violations in zip(*boards.of(level), strict=True):
             labels = np.zeros_like(shown)  # a Sudoku's conflicts do not depend on the answer
-            assert np.array_equal(puzzles.task.violations(shown, labels), told)
+            assert np.array_equal(puzzles.task.violations(shown, labels), violations)

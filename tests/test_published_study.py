@@ -54,28 +54,28 @@ def published(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_published_parameters_are_the_preset(published: Path) -> None:
-    told = json.loads((published / paths.PARAMS_CHECKED).read_text(encoding="utf-8"))["params"]
+    kept = json.loads((published / paths.PARAMS_CHECKED).read_text(encoding="utf-8"))["params"]
     preset = ROOT / "presets" / f"{published.name}.yaml"
     expected = load_params(preset).model_dump(mode="json")
     for task in TASKS:  # published before these keys, which change no number, were there
-        if "emergence" not in told[task]["probes"]:
+        if "emergence" not in kept[task]["probes"]:
             del expected[task]["probes"]["emergence"]
             for key in ("snapshots", "snapshot_precision"):
                 del expected[task]["train"][key]
-        if "explore" not in told[task]:
+        if "explore" not in kept[task]:
             del expected[task]["explore"]
-        elif "megabytes" not in told[task]["explore"]:
+        elif "megabytes" not in kept[task]["explore"]:
             del expected[task]["explore"]["megabytes"]
-    assert told == expected
+    assert kept == expected
 
 
 def test_published_claims_come_from_the_metrics(published: Path) -> None:
     study = Study.load()
-    told = json.loads((published / paths.CLAIMS).read_text(encoding="utf-8"))
+    kept = json.loads((published / paths.CLAIMS).read_text(encoding="utf-8"))
     judged = {name: claim.content() for name, claim in judge(study).items()}
-    for name in judged.keys() - told.keys():  # published before this claim was made
+    for name in judged.keys() - kept.keys():  # published before this claim was made
         assert judged.pop(name)["verdict"] == "not run"
-    assert judged == told
+    assert judged == kept
     for task in TASKS:
         assert len(study.runs(task)) == len(study.chosen(task))  # every run has been evaluated
 
@@ -163,7 +163,7 @@ def test_the_tables_tell_the_published_verdicts_and_what_is_solved(page: str) ->
     claimed = {name.split()[0]: cells for name, cells in rows.items() if name}
     for path, column in columns.items():
 
-        def told(cells: list[str], task: str, column: int = column) -> str:
+        def shown(cells: list[str], task: str, column: int = column) -> str:
             parts = cells[column].replace("*", "").split("<br>")
             of_task = [part for part in parts if part.startswith(f"{TITLES[task]} ")]
             return of_task[0].removeprefix(f"{TITLES[task]} ") if of_task else parts[0]
@@ -172,11 +172,11 @@ def test_the_tables_tell_the_published_verdicts_and_what_is_solved(page: str) ->
         for task in measured(path):
             for name, claim in claims.items():
                 if task in claim:
-                    assert told(claimed[name], task) == claim[task]["verdict"]
+                    assert shown(claimed[name], task) == claim[task]["verdict"]
             files = (path / "results" / task / "Lx_H").glob("seed*/evaluation.json")
             solved = [json.loads(file.read_text())["exact_accuracy"] for file in files]
             share = f"{round(100 * sum(solved) / len(solved))} %"
-            assert told(rows["test puzzles that Lx_H solves"], task) == share
+            assert shown(rows["test puzzles that Lx_H solves"], task) == share
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)

@@ -68,8 +68,8 @@ def test_what_cannot_be_drawn_is_said(study: Path) -> None:
         ("results/sheets", "results/sheets: results/ is for what the stages make"),
     ):
         assert refused(f"rollout sudoku Lx_H --sheets {folder}", study).startswith(said)
-    told = refused("rollout sudoku L3x_H --sheets sheets", study)
-    assert told.startswith("results/sudoku/L3x_H/seed0/rollout.json: there is no such file")
+    message = refused("rollout sudoku L3x_H --sheets sheets", study)
+    assert message.startswith("results/sudoku/L3x_H/seed0/rollout.json: there is no such file")
     (RUN / "rollout.npz").write_bytes(b"")
-    told = refused("rollout sudoku Lx_H --sheets sheets", study)
-    assert told.startswith(f"{RUN}/rollout.npz: not a readable .npz file")
+    message = refused("rollout sudoku Lx_H --sheets sheets", study)
+    assert message.startswith(f"{RUN}/rollout.npz: not a readable .npz file")

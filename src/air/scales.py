@@ -201,8 +201,10 @@ def table(studies: Iterable[Kept], lines: Iterable[Line], root: str = "") -> str
         alone = "" if len(study.tasks) > 1 else f" ({', '.join(study.tasks.values())})"
         heads.append(f"[`{name}`]({root}{paths.PUBLISHED.as_posix()}/{name}/html){alone}")
     rows = [["", *heads]]
-    for title, says in lines:
-        rows.append([title, *(_cell(one, {t: says(one, t) for t in one.tasks}) for one in studies)])
+    for title, value_of in lines:
+        rows.append(
+            [title, *(_cell(one, {t: value_of(one, t) for t in one.tasks}) for one in studies)]
+        )
     for number, claim in CLAIMS.items():
         whose = " (ours)" if claim.own else ""
         rows.append(
@@ -227,7 +229,7 @@ def _verdicts(study: Kept, number: str) -> str:
 def _cell(study: Kept, by_task: dict[str, str]) -> str:
     if len(set(by_task.values())) <= 1:
         return next(iter(by_task.values()), "")
-    return "<br>".join(f"{study.tasks[task]} {said}" for task, said in by_task.items())
+    return "<br>".join(f"{study.tasks[task]} {value}" for task, value in by_task.items())
 
 
 def tables() -> dict[Path, str]:

@@ -508,7 +508,7 @@ def attention_parts(study: Study, task: str) -> list[Display]:
             ncols=2,
         )
         variant, runs = next(iter(probed.items()))
-        told = ", ".join(
+        contrasts = ", ".join(
             f"{_mean([run.control.parts[name].all_layers.mean for run in runs])} "
             f"{titles[name].title}"
             for name in names
@@ -518,7 +518,7 @@ def attention_parts(study: Study, task: str) -> list[Display]:
                 canvas,
                 f"parts-{task}",
                 f"{study.tasks[task]}, {variant}: attention, L-update less H-update, all layers: "
-                f"{told}",
+                f"{contrasts}",
                 "Dot plot: attention contrasts on each part of the neighbourhood, by variant.",
             )
         ]

@@ -13,8 +13,8 @@ def check() -> str:
     """Write the parameters out in full; the preset's name."""
     checked = load_params()
     names = dict.fromkeys(name for task in TASKS for name in checked.task(task).variants)
-    says = {name: asdict(Variant.parse(name)) for name in names}
+    specs = {name: asdict(Variant.parse(name)) for name in names}
     titles = {name: task.title for name, task in TASKS.items()}
-    content = {"tasks": titles, "params": checked.model_dump(mode="json"), "variants": says}
+    content = {"tasks": titles, "params": checked.model_dump(mode="json"), "variants": specs}
     write_json(paths.PARAMS_CHECKED, content)
     return checked.preset
