@@ -1,5 +1,7 @@
 """Maps of one cell's attention: the part of a board that is shown, and what a map marks."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from matplotlib.patches import PathPatch
 
 from air.reporting import maps
 from air.reporting.boards import Pen
+from air.reporting.display import STYLE, Display, data_uri, folded
 from air.reporting.inputs import Look
 from air.reporting.maps import View, spread
 from air.results.attention import Maps
@@ -101,7 +104,11 @@ def test_a_grid_has_a_panel_for_all_it_says(task: Task) -> None:
     assert len(canvas.axes) == 2 * 6
     plt.close(canvas)
     canvas = maps._layers(view, 0)
-    assert len(canvas.axes) == 2 * 3 * (2 if view.window() else 1)
+    titles = [axis.get_title() or axis.get_title(loc="left") for axis in canvas.axes]
+    one_view = ["z_H shows", "L, layer 0", "L, layer 1", "answer", "H, layer 0", "H, layer 1"]
+    views = 2 if view.window() else 1
+    assert [title.split(":")[0] for title in titles] == one_view * views
+    assert len({round(axis.get_position().y0, 9) for axis in canvas.axes}) == views  # a row each
     plt.close(canvas)
 
 
@@ -109,3 +116,22 @@ def test_the_first_and_the_last_are_always_shown() -> None:
     assert spread(3) == [0, 1, 2]
     assert spread(16) == [0, 2, 4, 6, 9, 11, 13, 15]
     assert spread(1) == [0]
+
+
+def test_what_is_folded_opens_on_paper(browser: Any) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="400"></svg>'
+    image = f'<img alt="" src="{data_uri(svg)}">'
+    shown = folded(Display(image, "map-x", {"svg": svg}), "L<H")
+    assert (shown.name, shown.files) == ("map-x", {"svg": svg})
+    page = browser.new_page()
+    css = STYLE.with_name("page.css").read_text(encoding="utf-8")
+    page.set_content(f"<style>{css}</style>{shown.html}")
+    assert page.inner_text("summary") == "L<H"
+    height = "details => details.getBoundingClientRect().height"
+    assert page.eval_on_selector("details", height) < 100
+    page.emulate_media(media="print")
+    assert page.eval_on_selector("details", height) > 400
+    page.emulate_media(media="screen")
+    page.click("summary")
+    assert page.eval_on_selector("details", height) > 400
+    page.close()

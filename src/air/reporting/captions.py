@@ -48,9 +48,8 @@ CAPTIONS = {
     "map": "Where one cell (black frame) looks in the first L-update and the first H-update of a "
     "segment, layer by layer, mean over heads; a layer is shaded up to its darkest cell. Percent: "
     "share on its neighbourhood (blue outline). Red: cells that break a rule on the board that z_H "
-    "shows then, on the left. Of a board of more than 11 x 11 cells whose neighbourhoods "
-    "are small, the part in the black square is shown again below, with the share of the attention "
-    "that falls on it (here).",
+    "shows then. Large boards: below, the 11 x 11 cells in the black square, and their share "
+    "(here).",
     "segments": "The same cell, mean over heads in the last layer, at the segments looked at (at "
     "most eight, evenly spread); all maps of a run are shaded alike. Percent: share on the "
     "neighbourhood (blue outline). Red: cells that break a rule on the board that z_H shows. "

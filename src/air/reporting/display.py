@@ -11,7 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -67,6 +67,16 @@ def show(*shown: Display | list[Display]) -> None:
 def missing(what: str) -> Display:
     """A sentence in the place of something that has no results yet."""
     return Display(markup('<p class="missing">{{ what }}</p>', what=what))
+
+
+def folded(shown: Display, summary: str) -> Display:
+    """The same behind its ``summary``, which opens it; on paper it is open."""
+    html = markup(
+        "<details><summary>{{ summary }}</summary>{{ html }}</details>",
+        summary=summary,
+        html=Markup(shown.html),
+    )
+    return replace(shown, html=html)
 
 
 @contextmanager

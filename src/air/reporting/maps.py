@@ -15,12 +15,13 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from air.reporting.boards import SMALL, WRONG, Pen, frames, one_per_variant, picture
-from air.reporting.display import WIDTH, Display, as_figure, missing, style
+from air.reporting.display import WIDTH, Display, as_figure, folded, missing, style
 from air.reporting.study import Run, Study
 from air.results.attention import Maps
 
 NEAR = "#0072B2"
 RADIUS = 5  # cells to each side of the query cell, where a part of the board is shown, as published
+ACROSS = 6  # boards and maps of all layers in one row
 MOST = 8  # segments or heads side by side: with more, they could not be read
 
 
@@ -130,29 +131,33 @@ def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     f"map-{task}-{run[0]}",
                     f"{where}: this cell gives its neighbourhood {on_near[0]:.0%} of its attention "
                     f"in the L-update and {on_near[1]:.0%} in the H-update",
-                    "Heat maps of the attention of one cell, L-update above H-update, by layer.",
+                    "Heat maps of the attention of one cell, of L-update and H-update, by layer.",
                 )
             )
     return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
 
 
 def _layers(view: View, place: int) -> Canvas:
-    """What z_H shows and the answer; beside them the attention of the query cell, by layer.
+    """What z_H shows and the L-update's attention of the query cell, by layer; the answer, the H's.
 
-    ``place`` says at which of the segments looked at. The window, if any, is shown below.
+    One beside the other where a row can hold both, else one above the other. ``place`` says at
+    which of the segments looked at. The window, if any, is shown below.
     """
     maps, puzzle = view.maps, view.puzzle
     violations, shows = maps.violations[puzzle][place], maps.board[puzzle][place]
     rows = maps.attention[puzzle][place]  # [2, layers, S]
     layers = rows.shape[1]
-    inches = WIDTH / (layers + 1)
+    across = layers + 1 if 2 * (layers + 1) > ACROSS else 2 * (layers + 1)
+    down = 2 * (layers + 1) // across
+    inches = WIDTH / across
     window = view.window()
     views = [view, window] if window else [view]
-    height = sum(2 * min(inches, 2.0) * one.proportion + 0.9 for one in views)
-    canvas, axes = plt.subplots(2 * len(views), layers + 1, figsize=(WIDTH, height), squeeze=False)
-    for one, block in zip(views, np.split(axes, len(views)), strict=True):
-        one.draw_board(block[0, 0], shows, min(inches, 2.0), violations)
-        one.draw_board(block[1, 0], maps.labels[puzzle], min(inches, 2.0))
+    height = sum(down * inches * one.proportion + 0.45 * down for one in views)
+    canvas, axes = plt.subplots(down * len(views), across, figsize=(WIDTH, height), squeeze=False)
+    blocks = axes.reshape(len(views), 2, layers + 1)
+    for one, block in zip(views, blocks, strict=True):
+        one.draw_board(block[0, 0], shows, inches, violations)
+        one.draw_board(block[1, 0], maps.labels[puzzle], inches)
         for axis, title in zip(block[:, 0], ("z_H shows", "answer"), strict=True):
             axis.set_title(title, **SMALL)
         for level, (row, of_level) in enumerate(zip(block[:, 1:], rows, strict=True)):
@@ -162,9 +167,9 @@ def _layers(view: View, place: int) -> Canvas:
                 title = f"{'LH'[level]}, layer {layer}: {share:.0%}"
                 axis.set_title(title if one is view else f"{title} here", **SMALL)
     if window:
-        corner, across = (window.columns.start, window.rows.start), 2 * RADIUS + 1
-        for axis in axes[:2].flat:
-            frame = Rectangle(corner, across, across, fill=False, edgecolor="black", linewidth=0.8)
+        corner, side = (window.columns.start, window.rows.start), 2 * RADIUS + 1
+        for axis in blocks[0].flat:
+            frame = Rectangle(corner, side, side, fill=False, edgecolor="black", linewidth=0.8)
             axis.add_patch(frame)
     return canvas
 
@@ -179,15 +184,18 @@ def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
         first, last = view.on_near(maps.attention[puzzle][[0, -1], :, layer])
         with style():
             shown.append(
-                as_figure(
-                    _segments(view.window() or view, segments, layer),
-                    f"segments-{task}-{run[0]}",
-                    f"{study.title(task, run)}, layer {layer}: on its neighbourhood are "
-                    f"{first[0]:.0%} of the L-update's attention and {first[1]:.0%} of the "
-                    f"H-update's at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} at "
-                    f"segment {segments[-1]}",
-                    "Heat maps of the attention of one cell at several segments: what z_H shows, "
-                    "the L-update, the H-update.",
+                folded(
+                    as_figure(
+                        _segments(view.window() or view, segments, layer),
+                        f"segments-{task}-{run[0]}",
+                        f"{study.title(task, run)}, layer {layer}: on its neighbourhood are "
+                        f"{first[0]:.0%} of the L-update's attention and {first[1]:.0%} of the "
+                        f"H-update's at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} at "
+                        f"segment {segments[-1]}",
+                        "Heat maps of the attention of one cell at several segments: what z_H "
+                        "shows, the L-update, the H-update.",
+                    ),
+                    study.title(task, run).partition(", ")[2],
                 )
             )
     return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
@@ -226,12 +234,15 @@ def by_head(study: Study, task: str, puzzle: int = 0) -> list[Display]:
         of_L, of_H = (f"{found.min():.0%} to {found.max():.0%}" for found in on_near)
         with style():
             shown.append(
-                as_figure(
-                    _heads(view.window() or view, maps.heads[puzzle][place][:, layer]),
-                    f"heads-{task}-{run[0]}",
-                    f"{where}, layer {layer}: a head gives the neighbourhood {of_L} of its "
-                    f"attention in the L-update, {of_H} in the H-update",
-                    "Heat maps of the attention of one cell, L-update above H-update, by head.",
+                folded(
+                    as_figure(
+                        _heads(view.window() or view, maps.heads[puzzle][place][:, layer]),
+                        f"heads-{task}-{run[0]}",
+                        f"{where}, layer {layer}: a head gives the neighbourhood {of_L} of its "
+                        f"attention in the L-update, {of_H} in the H-update",
+                        "Heat maps of the attention of one cell, L-update above H-update, by head.",
+                    ),
+                    study.title(task, run).partition(", ")[2],
                 )
             )
     return shown or [missing(f"No single heads of {study.tasks[task]} have been kept.")]
