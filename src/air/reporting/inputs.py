@@ -80,7 +80,7 @@ class Params(Record):
         return self.__pydantic_extra__[name]
 
 
-class VariantSays(Record):
+class VariantSpec(Record):
     """What a variant's name stands for."""
 
     n_L: float
@@ -95,7 +95,7 @@ class Checked(Record):
 
     tasks: dict[Name, str]
     params: Params
-    variants: dict[Name, VariantSays]
+    variants: dict[Name, VariantSpec]
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

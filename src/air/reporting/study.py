@@ -24,7 +24,7 @@ from air.files import (
     reading,
     there,
 )
-from air.reporting.inputs import Checked, Look, Paper, Params, Runs, VariantSays, misfit
+from air.reporting.inputs import Checked, Look, Paper, Params, Runs, VariantSpec, misfit
 from air.results.attention import AttentionMeasures, Maps
 from air.results.emergence import EmergenceMeasures, Strip
 from air.results.evaluation import Evaluation
@@ -79,8 +79,8 @@ class Study:
         return self.checked.params
 
     @property
-    def variants(self) -> dict[str, VariantSays]:
-        """What each variant's name spec."""
+    def variants(self) -> dict[str, VariantSpec]:
+        """What each variant's name stands for."""
         return self.checked.variants
 
     def runs(self, task: str) -> pd.DataFrame:
