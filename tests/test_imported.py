@@ -281,7 +281,11 @@ def test_both_engines_import_measure_and_show(tmp_path: Path) -> None:
         "HRM": {"source": str(step)},
         "TRM": {"source": "hub:made/trm@main:run"},
     }
-    YAML(typ="safe").dump(with_others(entries), folder / "params.yaml")
+    params = with_others(entries, variants=["Lx_H"])
+    for probe in params["sudoku"]["probes"].values():
+        probe["variants"] = ["Lx_H"]
+    params["maze"] |= {"variants": [], "seeds": [], "probes": PROBES}
+    YAML(typ="safe").dump(params, folder / "params.yaml")
     made = {}
     with serving(models):
         hub = ("env", f"HF_ENDPOINT={models.address}", f"HF_HOME={tmp_path / 'home'}")

@@ -110,7 +110,7 @@ class Kept:
 
 
 def published() -> list[Kept]:
-    """Every published study, from small to large.
+    """Every published study that has trained models, from small to large.
 
     Raises:
         UserError: there is none, or a file of one is missing or damaged.
@@ -118,7 +118,8 @@ def published() -> list[Kept]:
     folders = [path.parents[1] for path in paths.PUBLISHED.glob(f"*/{paths.CLAIMS.as_posix()}")]
     if not folders:
         raise UserError(f"{paths.PUBLISHED}: no study is kept there; air publish keeps one")
-    return sorted(map(Kept.read, folders), key=lambda study: (study.size(), study.folder.name))
+    studies = [study for study in map(Kept.read, folders) if study.tasks]
+    return sorted(studies, key=lambda study: (study.size(), study.folder.name))
 
 
 # What studies differ in: a line's name, and what it says of a task.
