@@ -37,7 +37,9 @@ def evaluate(
     # counted on the device, read at the end: the host never waits for a batch
     exact = torch.zeros(segments, dtype=torch.int64, device=device)
     right_cells = torch.zeros((), dtype=torch.int64, device=device)
-    for count, inputs, labels in batches(puzzles, batch_size, device, label, compiled, silent):
+    for count, inputs, labels in batches(
+        model, puzzles, batch_size, device, label, compiled, silent
+    ):
         x = model.embed(inputs)
         z_L, z_H = model.fresh_states(len(inputs))
         for segment in range(segments):
@@ -57,6 +59,7 @@ def evaluate(
 
 
 def batches(
+    model: AIR,
     puzzles: Puzzles,
     batch_size: int,
     device: torch.device,
@@ -67,10 +70,14 @@ def batches(
     """(count, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress.
 
     All have one shape: the last one is filled up with the first puzzles, and ``count`` says how
-    many of a batch are to be counted.
+    many of a batch are to be counted. Until the last one the model's weights are held
+    (:meth:`.AIR.weights_held`).
     """
     batch_size = min(batch_size, len(puzzles))
-    with Progress(label, len(puzzles), "puzzles", silent=silent, compiles=compiled) as progress:
+    with (
+        model.weights_held(),
+        Progress(label, len(puzzles), "puzzles", silent=silent, compiles=compiled) as progress,
+    ):
         for start in range(0, len(puzzles), batch_size):
             count = min(batch_size, len(puzzles) - start)
             rows = np.arange(start, start + batch_size) % len(puzzles)

@@ -42,7 +42,9 @@ def predict(
     model = model.eval().to(device)
     if compiled:
         model.compile_f()
-    for count, inputs, labels in batches(puzzles, batch_size, device, label, compiled, silent):
+    for count, inputs, labels in batches(
+        model, puzzles, batch_size, device, label, compiled, silent
+    ):
         x = model.embed(inputs)
         z_L, z_H = model.fresh_states(len(inputs))
         logits: list[Tensor] = []

@@ -1,8 +1,8 @@
 """The two products that cost the time, on what computes them fastest.
 
-Each is one formula with two renderings; which one runs follows from device, precision and shape
-alone, never from a measurement, so that a run repeats itself. What they gain:
-`benchmarks/train_step.py`.
+Each is one formula with two renderings; which one runs follows from device, precision, shape and
+whether gradients may be asked for, never from a measurement, so that a run repeats itself. What
+they gain: `benchmarks/train_step.py` and `benchmarks/public_models.py`.
 """
 
 import torch
@@ -13,15 +13,28 @@ from torch import Tensor
 MOST_SCORES = 2**27
 MOST_POSITIONS = 50
 
+# Without gradients: scores of so many heads at once as stay in a CPU's cache.
+CACHED_SCORES = 2**20
+# Smaller weights are not packed, to which it would bring nothing.
+LEAST_PACKED = 2**16
+
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_PACKS = (
+    _ONEDNN
+    and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x W^T: [..., in], [out, in] -> [..., out].
 
     For float32 on a CPU by oneDNN: the library that PyTorch asks otherwise (MKL) leaves half the
-    width of the vector units of AMD's processors unused.
+    width of the vector units of AMD's processors unused. ``weight`` may be :func:`packed`.
     """
+    if weight.is_mkldnn:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return found
     if _ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
         product: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
         return product
@@ -59,6 +72,36 @@ def _linear_meta(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
+def eager_inference() -> bool:
+    """Whether what is computed now is neither compiled nor ever asked for a gradient."""
+    return torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
+
+
+def packs(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a weight [out, in] of products in ``dtype`` is to be packed: large, bfloat16, CPU."""
+    here = _PACKS and dtype == torch.bfloat16 and weight.device.type == "cpu"
+    return here and weight.numel() >= LEAST_PACKED
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A weight [out, in] in bfloat16, in the order in which oneDNN reads it.
+
+    A product has the same bits with it, and need not reorder it first. No gradient goes through.
+    """
+    reordered: Tensor = torch.ops.mkldnn._reorder_linear_weight(
+        weight.to(torch.bfloat16).contiguous(), None
+    )
+    return reordered
+
+
+def gated(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+    """silu(x gate^T) * (x up^T) with two packed weights, rounded twice instead of four times."""
+    product = torch.ops.mkldnn._linear_pointwise
+    opened: Tensor = product(x, gate, None, "swish", [], "")
+    found: Tensor = product.binary(x, opened, up, None, "mul")
+    return found
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(head size)) v, all [B, heads, P, head size], no mask.
 
@@ -66,8 +109,28 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     there) and for few positions in float32.
     """
     batch, heads, positions, size = q.shape
+    if (
+        q.device.type == "cpu"
+        and q.dtype == torch.bfloat16
+        and positions >= MOST_POSITIONS
+        and eager_inference()
+    ):
+        return _attention_in_cache(q, k, v)
     few = q.dtype == torch.bfloat16 or positions < MOST_POSITIONS
     if q.device.type == "cpu" and few and batch * heads * positions**2 <= MOST_SCORES:
         scores = torch.matmul(q * size**-0.5, k.transpose(-1, -2))
         return torch.matmul(scores.softmax(dim=-1), v)
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def _attention_in_cache(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same in steps of a few heads, whose scores are used while the cache still has them."""
+    shape, positions, size = q.shape, q.shape[2], q.shape[3]
+    q, k, v = (t.reshape(-1, positions, size) for t in (q * size**-0.5, k, v))
+    mixed = torch.empty_like(v)
+    step = max(CACHED_SCORES // positions**2, 1)
+    for start in range(0, len(q), step):
+        heads = slice(start, start + step)
+        shares = torch.bmm(q[heads], k[heads].transpose(1, 2)).softmax(dim=-1)
+        torch.bmm(shares, v[heads], out=mixed[heads])
+    return mixed.view(shape)

@@ -5,7 +5,8 @@
 With ``mixing: mlp`` the first step is TRM's instead, on h transposed to [B, d, P]: a SwiGLU over
 the positions, and a norm over them.
 
-Weights are kept in float32 (float64 in float64 runs) and cast to the activations' dtype on use.
+Weights are kept in float32 (float64 in float64 runs) and cast to the activations' dtype on use, or
+once for many uses: :func:`hold`.
 """
 
 from collections.abc import Callable
@@ -51,9 +52,12 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(
             truncated_normal(outputs, inputs, std=inputs**-0.5, generator=generator)
         )
+        self.held: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
+        if self.held is not None and not torch.is_grad_enabled():
+            return kernels.linear(x, self.held)
         return kernels.linear(x, self.weight.to(x.dtype))
 
 
@@ -68,6 +72,12 @@ def rope_tables(positions: int, head_size: int, dtype: torch.dtype) -> tuple[Ten
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply RoPE to x [B, positions, heads, head size]; cos, sin [positions, head size]."""
     half = x.shape[-1] // 2
+    if kernels.eager_inference():  # the same sums in fewer passes over memory
+        wide = widen(x)
+        across, along = wide * sin[:, None], wide * cos[:, None]
+        along[..., :half] -= across[..., half:]
+        along[..., half:] += across[..., :half]
+        return along.to(x.dtype)
     turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
     return (x * cos[:, None] + turned * sin[:, None]).to(x.dtype)
 
@@ -106,9 +116,12 @@ class SwiGLU(nn.Module):
         super().__init__()
         self.gate_up = Linear(width, 2 * inner, generator)
         self.down = Linear(inner, width, generator)
+        self.held: tuple[Tensor, Tensor] | None = None
 
     def forward(self, h: Tensor) -> Tensor:
         """[..., width] -> [..., width]."""
+        if self.held is not None and not torch.is_grad_enabled():
+            return self.down(kernels.gated(h, *self.held))
         gate, up = self.gate_up(h).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
 
@@ -136,8 +149,9 @@ class Block(nn.Module):
         if self.attention is not None:
             h = rms_norm(h + self.attention(h, rope, hook))
         else:
-            across = h.transpose(1, 2)  # [B, d, P]
-            h = rms_norm(across + self.mlp(across)).transpose(1, 2)
+            # laid out anew: of a transposed operand, PyTorch multiplies puzzle by puzzle
+            across = h.transpose(1, 2).contiguous()  # [B, d, P]
+            h = rms_norm(across + self.mlp(across)).transpose(1, 2).contiguous()
         return rms_norm(h + self.swiglu(h))
 
 
@@ -157,3 +171,26 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             h = block(h, rope, hook and partial(hook, layer))
         return h
+
+
+@torch.no_grad()
+def hold(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights of all products in ``module`` once, and pack them where that pays.
+
+    They are used instead of the weights wherever no gradient is asked for, until :func:`release`:
+    so the weights must not change before it.
+    """
+    for part in module.modules():
+        if isinstance(part, SwiGLU) and kernels.packs(part.gate_up.weight, dtype):
+            gate, up = part.gate_up.weight.chunk(2)
+            part.held = kernels.packed(gate), kernels.packed(up)
+        elif isinstance(part, Linear):
+            pack = kernels.packs(part.weight, dtype)
+            part.held = kernels.packed(part.weight) if pack else part.weight.to(dtype)
+
+
+def release(module: nn.Module) -> None:
+    """Let go of what :func:`hold` has made."""
+    for part in module.modules():
+        if isinstance(part, Linear | SwiGLU):
+            part.held = None

@@ -6,7 +6,8 @@ A segment is, H_cycles times, L_cycles L-updates and one H-update. Training, eva
 probe call :meth:`AIR.segment`; nothing else updates a state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -18,6 +19,8 @@ from air.model.layers import (
     AttentionHook,
     Linear,
     Transformer,
+    hold,
+    release,
     rope_tables,
     truncated_normal,
     widen,
@@ -86,6 +89,7 @@ class AIR(nn.Module):
         if precision not in get_args(Precision):
             raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
         self.dtype: torch.dtype = getattr(torch, precision)
+        self.compiled = False
         d = config.hidden_size
         token = variant.level_token
         self.lead = config.slots + (1 if token == "prepend_no_strip" else 0)
@@ -224,8 +228,25 @@ class AIR(nn.Module):
 
     def compile_f(self) -> None:
         """Let torch.compile render f: one graph for the updates with a gradient, one without."""
+        self.compiled = True
         for stack in self.stacks:
             stack.compile(dynamic=False)
+
+    @contextmanager
+    def weights_held(self) -> Iterator[None]:
+        """Within, the weights are cast once and not at each use: for inference, many calls of f.
+
+        They must not change meanwhile; what was made of them is dropped at the end, whatever ends
+        it. Nothing is held of float32 and float64 models, and of a compiled one, whose graphs cast.
+        """
+        if self.compiled or self.dtype == self.embedding.dtype:
+            yield
+            return
+        hold(self, self.dtype)
+        try:
+            yield
+        finally:
+            release(self)
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits [B, S, V] that lm_head reads from the content of a state [B, P, d]."""

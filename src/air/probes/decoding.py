@@ -118,13 +118,14 @@ def in_batches(
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(rows, inputs, labels) batch by batch, boards int64 [B, S] on ``device``, with progress.
 
-    A batch holds as many puzzles as ``memory_gib`` allows; the peak is reported at the end.
+    A batch holds as many puzzles as ``memory_gib`` allows; the peak is reported at the end. Until
+    then the model's weights are held (:meth:`.AIR.weights_held`).
     """
     if not len(puzzles):
         raise OutOfRange("there are no puzzles to probe the model on")
     fits = int(memory_gib * 2**30 / bytes_per_puzzle(model, maps))
     batch_size = min(max(fits, 1), len(puzzles))
-    with Progress(label, len(puzzles), "puzzles") as progress:
+    with model.weights_held(), Progress(label, len(puzzles), "puzzles") as progress:
         for start in range(0, len(puzzles), batch_size):
             rows = slice(start, min(start + batch_size, len(puzzles)))
             inputs, labels = tensors(puzzles.inputs[rows], puzzles.labels[rows])
