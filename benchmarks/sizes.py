@@ -67,11 +67,15 @@ def boards(size: str, batch: int, device: torch.device) -> tuple[torch.Tensor, t
 
 
 def flops_of_f(model: AIR, batch: int) -> float:
-    """Of one call: two per weight and position, and the two products of attention."""
-    config, positions = model.config, model.cells + 1
-    weights = sum(p.numel() for p in model.stacks[0].parameters())
-    attention = 4 * positions * config.hidden_size * config.layers
-    return float(batch * positions * (2 * weights + attention))
+    """Of one call: two per weight and row that it multiplies, and the two products of attention."""
+    positions, d = model.attention_lead + model.cells, model.config.hidden_size
+    flops = 0
+    for name, weight in model.stacks[0].named_parameters():
+        # TRM's MLP runs over the positions, of each of which d rows are made
+        flops += 2 * weight.numel() * (d if ".mlp." in name else positions)
+    if model.config.mixing == "attention":
+        flops += 4 * positions**2 * d * model.config.layers
+    return float(batch * flops)
 
 
 def synchronize(device: torch.device) -> None:
@@ -80,22 +84,30 @@ def synchronize(device: torch.device) -> None:
 
 
 def take_turns(
-    sides: Mapping[str, Callable[[], object]], device: torch.device, rounds: int, each: int
+    sides: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    each: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds per call of each side, measured in turns so that a busy moment hits all."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, call in sides.items():
             synchronize(device)
-            began = time.perf_counter()
+            began = clock()
             for _ in range(each):
                 call()
             synchronize(device)
-            taken[name].append((time.perf_counter() - began) / each)
+            taken[name].append((clock() - began) / each)
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def matrix_rate(precision: Precision, device: torch.device) -> float:
+def matrix_rate(
+    precision: Precision,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """FLOP/s of a large matrix product on this device, the best of several."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(2, n, n, device=device, dtype=getattr(torch, precision))
@@ -105,5 +117,5 @@ def matrix_rate(precision: Precision, device: torch.device) -> float:
         return linear(a, b)
 
     product()
-    times = [take_turns({"product": product}, device, 1, 5)["product"] for _ in range(6)]
+    times = [take_turns({"product": product}, device, 1, 5, clock)["product"] for _ in range(6)]
     return 2 * n**3 / min(times)

@@ -33,6 +33,7 @@ from air.tasks.task import Neighbourhood, Puzzles, Task
 
 FIRST = (Update("L", 0, 0), Update("H", 0, 0))  # of a segment: the paper's choice
 CLASSES = ("control", "adjacent")
+MANY_CELLS = 256  # from so many on the logarithms of attention's shares cost more than its products
 
 
 @dataclass
@@ -88,8 +89,9 @@ class AttentionCapture(Observer):
             lead = self.model.attention_lead
             q, k = widen(queries[:, :, lead:]), widen(keys[:, :, lead:])
             # a softmax over the content alone is the full one, restricted and renormalised
-            share = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
-            entropy = torch.special.entr(share).sum(dim=-1).mean(dim=1) / np.log(self.task.cells)
+            scores = (q @ k.transpose(-1, -2)).div_(q.shape[-1] ** 0.5)
+            share = torch.softmax(scores, dim=-1)
+            entropy = entropies(share).mean(dim=1) / np.log(self.task.cells)
             mean = share.mean(dim=1)
             mass = torch.einsum("bij,kij->kbi", mean, self.near)
             self.masses[update].append(torch.cat([mass, entropy[None]]))
@@ -132,6 +134,16 @@ class AttentionCapture(Observer):
         stacked = torch.stack([torch.stack(of[update]) for update in self.updates])
         found: np.ndarray = stacked.cpu().numpy()
         return found
+
+
+def entropies(share: Tensor) -> Tensor:
+    """-sum p ln p over the last dimension of shares ``[..., cells]``."""
+    if share.shape[-1] < MANY_CELLS:
+        return torch.special.entr(share).sum(dim=-1)
+    # entr takes one logarithm at a time on a CPU, log as many as a register holds; of a share of
+    # 0, whose part is 0, it takes that of the smallest number
+    logarithm = share.clamp(min=torch.finfo(share.dtype).tiny).log_()
+    return -(logarithm.mul_(share)).sum(dim=-1)
 
 
 def captures_of(
