@@ -4,10 +4,10 @@
     python benchmarks/public_models.py --threads 2 --only hrm-sudoku hrm-maze trm-sudoku
 
 The models are HRM's and TRM's for Sudoku-Extreme and Maze-Hard, with random weights and on random
-boards: the time depends on neither. Each measurement has a process of its own, whose peak memory
-is its own then, and the matrix rate is measured in it before and after. Seconds are those of the
-processor, divided by the threads, so that other processes disturb them less; on an idle machine
-they are those of the clock, which are printed beside them.
+boards: the time depends on neither. Each measurement has a process of its own, whose peak memory is
+its own then, and the matrix rate is measured in it before and after. Both in seconds of the
+processor, all threads together, which other processes disturb little; those of the clock stand
+beside them, and on a machine that does nothing else they are as many with one thread.
 
 FLOP are counted, not measured: two per weight and row in every call of f that a measurement makes,
 attention's two products, and the scores that the attention probe computes once more. Heads, norms,
@@ -94,15 +94,11 @@ def measured(name: str, measure: str, threads: int, seconds: float) -> dict[str,
         "attention": lambda: attention(model, puzzles, SEGMENTS, device=device),
         "emergence, a snapshot": lambda: emergence([(0, model)], puzzles, SEGMENTS, device=device),
     }
-
-    def clock() -> float:
-        return time.process_time() / threads
-
-    rates = [matrix_rate("bfloat16", device, clock)]
-    began, began_by_clock = clock(), time.perf_counter()
+    rates = [matrix_rate("bfloat16", device, time.process_time)]
+    began, began_by_clock = time.process_time(), time.perf_counter()
     calls[measure]()
-    taken, by_clock = clock() - began, time.perf_counter() - began_by_clock
-    rates.append(matrix_rate("bfloat16", device, clock))
+    taken, by_clock = time.process_time() - began, time.perf_counter() - began_by_clock
+    rates.append(matrix_rate("bfloat16", device, time.process_time))
     rate = sum(rates) / 2
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
