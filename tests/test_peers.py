@@ -97,7 +97,7 @@ def test_the_documented_recipe_trains(
     """TRM's, at smoke size: the loss falls, and the model that is kept is measured."""
     yaml = YAML(typ="safe")
     page = (ROOT / "docs/peers.md").read_text(encoding="utf-8")
-    recipe = yaml.load(page.split("```yaml\n")[1].split("```")[0])
+    recipe = yaml.load(page.split("## Train")[1].split("```yaml\n")[1].split("```")[0])
     recipe["model"] |= {"hidden_size": 32, "heads": 4, "inner_multiple": 32, "max_segments": 2}
     recipe["train"] |= {"batch_size": 8, "lr": 2e-3, "warmup_steps": 5, "log_every": 10}
     recipe["train"] |= {"steps": 40, "epochs": None}

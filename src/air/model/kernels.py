@@ -22,6 +22,7 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 _PACKS = (
     _ONEDNN
     and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
     and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
 
@@ -74,7 +75,8 @@ def _linear_meta(x: Tensor, weight: Tensor) -> Tensor:
 
 def eager_inference() -> bool:
     """Whether what is computed now is neither compiled nor ever asked for a gradient."""
-    return torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
+    # in this order: the compiler cannot trace the second question, and need not come to it
+    return not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
 
 
 def packs(weight: Tensor, dtype: torch.dtype) -> bool:
