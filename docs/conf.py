@@ -62,12 +62,15 @@ OTHERS = (
     "|pydantic_core|rich|threading|torch|typer"
 )
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A-Z]")]
-nitpick_ignore = [("py:class", "types.Annotated")]  # as Sphinx writes it in a signature
+# as Sphinx writes types and their limits in a signature
+LIMITS = ("types.Annotated", "FieldInfo", "NoneType", "Ge")
+nitpick_ignore = [("py:class", name) for name in LIMITS]
 
 PACKAGES = {
     "model": "the model, AIR",
     "tasks": "puzzles",
     "sources": "sources of puzzles",
+    "foreign": "models that others trained",
     "training": "how the model is trained",
     "evaluation": "how many puzzles the model solves",
     "stages": "what each stage reads and writes",
