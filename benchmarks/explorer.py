@@ -69,7 +69,7 @@ def main() -> None:
     puzzles = Puzzles(TASKS[given.size], questions, answers, 0)
     steps = model.config.max_segments * model.config.updates_per_segment
     print(
-        f"{given.size} size: {export.parameters(model):,} parameters, {model.cells} cells, "
+        f"{given.size} size: {model.parameter_count:,} parameters, {model.cells} cells, "
         f"{steps} sub-steps, {given.threads} thread"
     )
     if given.recorded:

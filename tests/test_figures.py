@@ -1,5 +1,6 @@
 """Figures show all of what they draw, for one run as for several."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,27 @@ def test_steps_are_drawn_by_their_logarithm(
     before, *decades = np.diff(shown)
     assert before > 0  # 0 has a place of its own
     assert decades == pytest.approx([decades[0]] * 3)
+
+
+def test_what_is_only_possible_from_a_step_on_is_drawn_to_the_edge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Figure] = []
+
+    def kept(canvas: Figure, alt: str, kind: str) -> str:
+        drawn.append(canvas)
+        return alt
+
+    monkeypatch.setattr(strips, "as_image", kept)
+    rows = [Row("a", [Point(100, (100, 100)), Point(None, (20, math.inf)), Point(None)])]
+    said = strips.strip(Picture("steps", rows, logarithmic=True), "X3")
+    assert said == "X3, steps: a 100 (100 to 100), perhaps from 20 on, unknown."
+    [axis] = drawn[0].axes
+    dotted, head = [line for line in axis.lines if line.get_linestyle() == ":"
+                    or line.get_marker() == ">"]  # fmt: skip
+    edge = axis.get_xlim()[1]
+    assert np.asarray(dotted.get_xdata()).tolist() == [20, edge]
+    assert np.asarray(head.get_xdata()).tolist() == [edge]
 
 
 def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def test_what_was_imported_is_stated_by_hash(study: Path) -> None:
     assert found["sha256"] == hashlib.sha256(step.read_bytes()).hexdigest()
     assert (found["variant"], found["steps"], found["source"]) == ("hrm", [], str(step))
     model = air.load(folder / "model.safetensors")
-    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert found["parameters"] == model.parameter_count
     assert (model.origin["name"], model.origin["seed"]) == ("HRM", 0)
     assert snapshot_steps(folder / "snapshots.safetensors") == []
 
@@ -114,6 +114,13 @@ def test_a_folder_of_steps_becomes_snapshots(study: Path) -> None:
     run("import", "sudoku", "TRM")
     file = paths.run("sudoku", "TRM", 0) / "snapshots.safetensors"
     assert snapshot_steps(file) == list(STEPS)
+    assert json.loads(file.with_name("import.json").read_text(encoding="utf-8"))["steps"] == [
+        {
+            "step": step,
+            "sha256": hashlib.sha256((study / f"trm/step_{step}").read_bytes()).hexdigest(),
+        }
+        for step in STEPS
+    ]
     last = torch.load(study / f"trm/step_{STEPS[-1]}", weights_only=True)
     head = next(tensor for name, tensor in last.items() if name.endswith("lm_head.weight"))
     for place, step in enumerate(STEPS, start=1):
@@ -166,6 +173,9 @@ def test_every_stage_and_page_takes_them(study: Path) -> None:
     for name, run_ in (("HRM", ("HRM", 0)), ("TRM", ("TRM", 0))):
         updates = found.sizes("sudoku", run_).updates_per_segment
         assert f"egment has {updates} sub-steps, a rollout 16 segments ({name})" in text
+    # of the task that is left out, no run has a number of sub-steps
+    without = sections.wording("maze").undecided
+    assert str(sections.undecided(found, "maze").html).endswith(f"shows {without}.</p>")
     table = imported.imported(found)[-1]
     assert "recursive_reasoning.trm" in str(table.html)
     judged = dict(claims.read())

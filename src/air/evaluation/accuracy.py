@@ -54,7 +54,7 @@ def evaluate(
         cell_accuracy=round(int(right_cells) / (len(puzzles) * puzzles.task.cells), 6),
         exact_accuracy_by_segment=shares,
         puzzles=len(puzzles),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=model.parameter_count,
     )
 
 

@@ -32,11 +32,6 @@ class _Boards(Observer):
         self.boards += [self.model.decode(z).argmax(dim=-1).to(torch.uint8) for z in (z_L, z_H)]
 
 
-def parameters(model: AIR) -> int:
-    """How many numbers a model was trained to."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def in_float64(model: AIR, stored: torch.dtype = torch.float32) -> AIR:
     """A copy of a model that computes in float64, its weights rounded to ``stored`` before."""
     copy = AIR(model.config, model.variant, model.vocabulary, model.cells, "float64")

@@ -12,13 +12,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader
 
-from air.explorer.export import (
-    in_float64,
-    model_file,
-    parameters,
-    shortest_format,
-    task_facts,
-)
+from air.explorer.export import in_float64, model_file, shortest_format, task_facts
 from air.explorer.recording import recorded
 from air.model.network import AIR
 from air.tasks.task import Puzzles
@@ -69,7 +63,7 @@ def explored(
         "L_cycles": config.L_cycles,
         "layers": config.layers,
         "heads": config.heads,
-        "parameters": parameters(model),
+        "parameters": model.parameter_count,
     }
     if runs:
         content = model_file(model, shortest_format(model, puzzles))

@@ -267,11 +267,13 @@ def import_found(
         UserError: as :func:`import_checkpoint`, or they are not of one training.
     """
     snapshots: dict[int, dict[str, Tensor]] = {}
+    hashes: list[dict[str, Any]] = []
     model, origin = import_checkpoint(found.last, variant, cells)
     kept = torch.bfloat16 if model.dtype == torch.bfloat16 else torch.float32
     fixed = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
     for step, path in found.steps.items() if found.series else ():
-        of_step = import_checkpoint(path, variant, cells)[0].state_dict()
+        imported, its_origin = import_checkpoint(path, variant, cells)
+        of_step = imported.state_dict()
         for name, tensor in model.state_dict().items():
             same = of_step.get(name, tensor[:0]).shape == tensor.shape
             if not same or (name in fixed and not torch.equal(of_step[name], tensor)):
@@ -282,6 +284,9 @@ def import_found(
         snapshots[step] = {
             name: tensor.to(kept) for name, tensor in of_step.items() if name not in fixed
         }
+        hashes.append({"step": step, "sha256": its_origin["imported"]["sha256"]})
+    if hashes:
+        origin["imported"] |= {"steps": hashes}
     if found.hub:
         origin["imported"] |= {"hub": dict(found.hub)}
     return model, origin, snapshots

@@ -126,6 +126,11 @@ class AIR(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def embed(self, inputs: Tensor) -> Tensor:
         """x [B, P, d] from tokens [B, S]: embedding, slots in front, positions, times sqrt(d)."""
         slots = self.config.slots
@@ -263,5 +268,4 @@ class AIR(nn.Module):
 def count_parameters(config: ModelConfig, variant: Variant, vocabulary: int, cells: int) -> int:
     """Trained numbers of a model, counted without making it."""
     with torch.device("meta"):
-        model = AIR(config, variant, vocabulary, cells)
-    return sum(parameter.numel() for parameter in model.parameters())
+        return AIR(config, variant, vocabulary, cells).parameter_count

@@ -61,5 +61,5 @@ def _entries(study: Study, task: str, run: Run, origin: Imported) -> dict[str, o
         "commit": hub.commit[:12] if hub else "",
         "file": hub.file if hub else origin.file,
         "sha256 of the file": origin.sha256[:12],
-        "steps kept": ", ".join(f"{step:,}" for step in origin.steps) or "the last alone",
+        "steps kept": ", ".join(f"{kept.step:,}" for kept in origin.steps) or "the last alone",
     }

@@ -75,7 +75,7 @@ def rules(task: str) -> Display:
 
 
 def undecided(study: Study, task: str) -> Display:
-    """What an undecided cell shows, and how many sub-steps there are."""
+    """What an undecided cell shows, and how many sub-steps the runs of the task have."""
     sizes: dict[tuple[int, int], list[str]] = {}
     for run in study.rollouts(task) or study.chosen(task):
         model = study.sizes(task, run)
@@ -87,7 +87,7 @@ def undecided(study: Study, task: str) -> Display:
         for (updates, segments), names in sizes.items()
     )
     what = f"Undecided is a cell that shows {wording(task).undecided}."
-    return text(f"{what} {said[:1].upper()}{said[1:]}.")
+    return text(f"{what} {said[:1].upper()}{said[1:]}." if said else what)
 
 
 def mask(task: str) -> Display:

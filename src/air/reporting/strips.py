@@ -17,8 +17,8 @@ INCHES = 3.5  # wide: as the page shows it, also on a phone, letters keep their 
 COLOUR, BAND, PUBLISHED = "#0072B2", "#e3e6ea", "#D55E00"
 KEY = (
     "Dots: runs, or means of groups of runs, with 95 % intervals; hollow: a run that has not "
-    "learned its task. Grey: what the rule takes for none or little. Orange diamonds: published; "
-    "arrows: published, and further out."
+    "learned its task; dotted to the edge: not shown, but possible from there on. Grey: what the "
+    "rule takes for none or little. Orange diamonds: published; arrows: published, and further out."
 )
 
 
@@ -32,11 +32,14 @@ def strip(picture: Picture, about: str) -> Markup:
             axis.axvspan(*np.multiply(picture.none, picture.times), color=BAND, linewidth=0)
         if not picture.logarithmic:
             axis.axvline(0, color="#333333", linewidth=0.8)
+        opened: list[tuple[float, float]] = []
         for row, middle, height in zip(picture.rows, middles, heights, strict=True):
             spread = (height - 0.2) / 2
             places = middle + np.linspace(-spread, spread, len(row.points) + 2)[1:-1]
             for point, place in zip(row.points, places, strict=True):
                 _point(axis, point, place, picture.times)
+                if point.open_from is not None:
+                    opened.append((point.open_from, place))
             if row.published is not None:
                 _published(axis, row.published * picture.times, middle, picture)
         axis.set_yticks(middles, [row.name for row in picture.rows])
@@ -46,6 +49,11 @@ def strip(picture: Picture, about: str) -> Markup:
         else:
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.margins(x=0.06)
+        left, right = axis.get_xlim()
+        for begin, place in opened:
+            axis.plot([begin * picture.times, right], [place, place], ":", color=COLOUR)
+            axis.plot(right, place, ">", color=COLOUR, markersize=4, clip_on=False)
+        axis.set_xlim(left, right)
         axis.set_xlabel(textwrap.fill(picture.what, 50), fontsize=8, loc="right")
         axis.grid(axis="y", visible=False)
         axis.tick_params(left=False)
@@ -54,7 +62,7 @@ def strip(picture: Picture, about: str) -> Markup:
 
 
 def _point(axis: Axes, point: Point, place: float, times: float) -> None:
-    ends = [end * times for end in point.interval or () if end is not None]
+    ends = [end * times for end in point.known]
     if len(ends) == 2:
         axis.plot(ends, [place, place], color=COLOUR, linewidth=1.2, solid_capstyle="butt")
     if point.value is not None:
@@ -81,8 +89,7 @@ def _decades(axis: Axes, picture: Picture) -> None:
 def _measured(picture: Picture) -> Iterator[float]:
     """Every value and end of an interval that is known."""
     for point in (point for row in picture.rows for point in row.points):
-        ends = (point.value, *(point.interval or ()))
-        yield from (known for known in ends if known is not None)
+        yield from (point.value, *point.known) if point.value is not None else point.known
 
 
 def _published(axis: Axes, value: float, place: float, picture: Picture) -> None:
@@ -105,7 +112,9 @@ def _in_words(picture: Picture) -> str:
         return f"{shown:,.0f}" if shown == round(shown) else f"{shown:.3g}"
 
     def point(one: Point) -> str:
-        ends = [number(end) for end in one.interval or () if end is not None]
+        if one.open_from is not None:
+            return f"perhaps from {number(one.open_from)} on"
+        ends = [number(end) for end in one.known]
         return number(one.value) + (f" ({' to '.join(ends)})" if ends else "")
 
     rows = [

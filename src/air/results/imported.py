@@ -6,6 +6,8 @@ from pydantic import Field
 
 from air.results.record import Count, Index, Record
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\z")]
+
 
 class Hub(Record):
     """Where on the hub: the revision that was asked for, and the commit that it stood for."""
@@ -34,15 +36,22 @@ class Sizes(Record):
         return self.H_cycles * (self.L_cycles + 1)
 
 
+class Step(Record):
+    """A checkpoint on the way, by its hash."""
+
+    step: Index
+    sha256: Sha256
+
+
 class Imported(Record):
     """What the model is in our terms, and the checkpoint that it was read from, by its hash."""
 
     source: str
     hub: Hub | None = None
     file: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}\z")]
+    sha256: Sha256
     arch: str
     variant: str
     parameters: Count
     model: Sizes
-    steps: list[Index]  #: of the training, at which the weights were kept
+    steps: list[Step]  #: of the training, at which the weights were kept

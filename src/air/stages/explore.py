@@ -8,7 +8,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 from air import paths
-from air.explorer.export import parameters
 from air.explorer.page import Explored, body, explored, tries
 from air.explorer.recording import bytes_per_puzzle
 from air.params import load_params
@@ -36,7 +35,7 @@ def explore() -> Path:
         for run in runs:
             with subject(task, *run) as of:
                 model = of.model.to(of.device)
-                fits = parameters(model) <= section.explore.most_parameters(len(runs))
+                fits = model.parameter_count <= section.explore.most_parameters(len(runs))
                 number = section.explore.puzzles
                 if not fits:
                     too_large.append(f"{run[0]} seed {run[1]}")

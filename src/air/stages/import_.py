@@ -1,6 +1,7 @@
 """The stage `import`: a model that others trained, in the place of a training."""
 
 import logging
+from typing import Any
 
 from air import paths
 from air.checkpoint import save_model, save_snapshots
@@ -9,7 +10,7 @@ from air.foreign.checkpoints import import_found
 from air.foreign.sources import find
 from air.model.network import AIR
 from air.params import load_params
-from air.results.imported import Hub, Imported, Sizes
+from air.results.imported import Hub, Imported, Sizes, Step
 from air.writing import free, write_json
 
 log = logging.getLogger(__name__)
@@ -37,16 +38,14 @@ def import_(task: str, name: str) -> None:
     origin |= {"name": name, "task": task, "seed": 0}
     save_snapshots(model, snapshots, out / "snapshots.safetensors", origin)
     save_model(model, out / "model.safetensors", origin)
-    write_json(out / "import.json", _record(model, origin, config.source, list(snapshots)))
+    write_json(out / "import.json", _record(model, origin, config.source))
     log.info(
-        f"import {task} {name}: {model.variant.name}, {_parameters(model):,} parameters, from "
+        f"import {task} {name}: {model.variant.name}, {model.parameter_count:,} parameters, from "
         f"{config.source}" + (f", {len(snapshots)} steps" if snapshots else "")
     )
 
 
-def _record(
-    model: AIR, origin: dict[str, dict[str, str]], source: str, steps: list[int]
-) -> dict[str, object]:
+def _record(model: AIR, origin: dict[str, Any], source: str) -> dict[str, object]:
     came_from = origin["imported"]
     hub = came_from.get("hub")
     sizes = model.config.model_dump(include=set(Sizes.model_fields))
@@ -57,11 +56,7 @@ def _record(
         sha256=came_from["sha256"],
         arch=came_from["arch"],
         variant=model.variant.name,
-        parameters=_parameters(model),
+        parameters=model.parameter_count,
         model=Sizes(**sizes),
-        steps=steps,
+        steps=[Step(**step) for step in came_from.get("steps", ())],
     ).content()
-
-
-def _parameters(model: AIR) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -173,7 +173,7 @@ class Trainer:
         )
 
     def _announce(self) -> None:
-        begin, count = self.state.step, sum(p.numel() for p in self.parameters)
+        begin, count = self.state.step, self.state.model.parameter_count
         log.info(
             f"{self.label}: {count:,} parameters, {self.device} {self.precision}"
             f"{', compiled' if self.compiled else ''}"

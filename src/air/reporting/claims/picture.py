@@ -4,6 +4,7 @@ A claim says it in :meth:`air.reporting.claims.claim.Claim.pictures`; one that s
 picture.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,12 +13,23 @@ from dataclasses import dataclass, field
 class Point:
     """One run, or one group of runs: its value and 95 % interval, None where they are unknown.
 
+    An interval may end at infinity: what can have come at any time from its beginning on.
     ``decides`` is False of a run that has not learned its task.
     """
 
     value: float | None
     interval: Sequence[float | None] | None = None
     decides: bool = True
+
+    @property
+    def known(self) -> list[float]:
+        """The finite ends of the interval."""
+        return [end for end in self.interval or () if end is not None and math.isfinite(end)]
+
+    @property
+    def open_from(self) -> float | None:
+        """Where an interval without an end begins."""
+        return self.known[0] if math.inf in (self.interval or ()) else None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """X3: the split in attention comes before the solving."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -184,4 +185,7 @@ def _before(split: When, solved: When) -> Verdict:
 
 
 def _point(when: When, decides: bool) -> Point:
-    return Point(when.certain, (when.possible, when.certain), decides)
+    if when.possible is None:
+        return Point(None, None, decides)
+    end = math.inf if when.certain is None else when.certain
+    return Point(when.certain, (when.possible, end), decides)
