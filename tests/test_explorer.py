@@ -358,9 +358,9 @@ def test_a_maze_without_a_path_to_ask_about_is_recorded_too() -> None:
     """Start and goal side by side: no cell is on the path between them."""
     board = np.full(900, FREE, dtype=np.uint8)
     board[:2] = START, GOAL
-    asked = recording.asked_cells(Maze(30), board, board, 18)
-    assert len(asked) == 18
-    assert (asked[0], asked[-1]) == (0, 899)
+    cells = recording.kept_cells(Maze(30), board, board, 18)
+    assert len(cells) == 18
+    assert (cells[0], cells[-1]) == (0, 899)
 
 
 @pytest.mark.parametrize(
@@ -786,7 +786,7 @@ def test_the_keyboard_is_enough(reader: Reader) -> None:
     reader.page.keyboard.press("Tab")  # the first variant's z_L
     reader.page.keyboard.press("ArrowRight")
     reader.page.wait_for_function(
-        "document.getElementById('asked').textContent.startsWith('From row 2, column')"
+        "document.getElementById('query').textContent.startsWith('From row 2, column')"
     )
     tab_to("layer")
     reader.page.keyboard.press("ArrowDown")

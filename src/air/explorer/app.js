@@ -226,9 +226,9 @@ class Pane {
 
   hear(data) {
     if (data.job !== this.job) return;
-    if (data.asked) {
+    if (data.query) {
       this.waiting = null;
-      if (data.rows && data.asked.cell === this.cell && data.asked.at === view.t) this.attended(data);
+      if (data.rows && data.query.cell === this.cell && data.query.at === view.t) this.attended(data);
       else if (data.rows) this.ask();
       return;
     }
@@ -257,7 +257,7 @@ class Pane {
     const step = this.steps[view.t];
     this.lines();
     for (const [level, { board, counts }] of Object.entries(this.parts)) {
-      board.mark(cell_asked());
+      board.mark(query_cell());
       if (!step) continue;
       const { board: tokens, margin, violations, ...numbers } = step[level];
       board.show(tokens, { violations, margin: view.margin ? margin : null });
@@ -313,11 +313,11 @@ class Pane {
 
   /** The cell whose attention is shown: of a recording, the nearest that was kept. */
   get cell() {
-    const asked = cell_asked(), { columns } = task;
+    const chosen = query_cell(), { columns } = task;
     const away = (cell) =>
-      (Math.floor(cell / columns) - Math.floor(asked / columns)) ** 2 + ((cell % columns) - (asked % columns)) ** 2;
+      (Math.floor(cell / columns) - Math.floor(chosen / columns)) ** 2 + ((cell % columns) - (chosen % columns)) ** 2;
     const kept = this.model.recorded?.cells[view.puzzle] ?? [];
-    return kept.length ? kept.reduce((best, cell) => (away(cell) < away(best) ? cell : best)) : asked;
+    return kept.length ? kept.reduce((best, cell) => (away(cell) < away(best) ? cell : best)) : chosen;
   }
 
   ask() {
@@ -329,7 +329,7 @@ class Pane {
     this.worker.postMessage(this.waiting);
   }
 
-  attended({ rows, asked }) {
+  attended({ rows, query }) {
     const cells = task.rows * task.columns, mean = (lists) =>
       lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0) / lists.length);
     const shares = rows.map((layers) => {
@@ -341,17 +341,17 @@ class Pane {
         return view.head === "mean" ? mean(heads) : heads[view.head - 1];
       }));
     });
-    const most = Math.max(...shares.flatMap((share) => share ?? [0])), near = task.near[asked.cell];
+    const most = Math.max(...shares.flatMap((share) => share ?? [0])), near = task.near[query.cell];
     ["L", "H"].forEach((level, i) => {
       const { shades, share, title } = this.parts[level];
-      const from = asked.cell === cell_asked() ? "" : `, from ${place(asked.cell)}`;
-      title.textContent = `${level}-update, sub-step ${asked.ts[i] + 1}${from}`;
+      const from = query.cell === query_cell() ? "" : `, from ${place(query.cell)}`;
+      title.textContent = `${level}-update, sub-step ${query.ts[i] + 1}${from}`;
       shades.shade(shares[i] ?? new Array(cells).fill(0), most);
       const on_near = shares[i] && near.reduce((sum, cell) => sum + shares[i][cell], 0);
       share.textContent = shares[i]
         ? `${percent(on_near)} on its neighbourhood (spread evenly: ${percent(near.length / cells)})`
         : rows[i] ? "no attention: an MLP mixes the positions" : `no update: z_${level} is frozen`;
-      shades.label(`${this.model.variant}, attention of ${place(asked.cell)} in the ${level}-update: ${share.textContent}`);
+      shades.label(`${this.model.variant}, attention of ${place(query.cell)} in the ${level}-update: ${share.textContent}`);
     });
   }
 
@@ -366,7 +366,7 @@ class Pane {
 
 const word_of = (token) => (token === task.undecided ? "nothing" : { "#": "wall", " ": "free", S: "start", G: "goal",
   o: "path" }[task.vocabulary[token]] ?? task.vocabulary[token]);
-const cell_asked = () => hovered ?? view.cell;
+const query_cell = () => hovered ?? view.cell;
 let puzzle_board;
 
 function point_at(cell) {
@@ -383,10 +383,10 @@ function choose(cell) {
 
 /** After the cell that is asked about has changed. */
 function marked() {
-  const cell = cell_asked();
+  const cell = query_cell();
   puzzle_board.mark(cell);
   puzzle_board.label(`Puzzle, ${place(view.cell)}: ${word_of(question[view.cell])}. ${by("hint").textContent}`);
-  by("asked").textContent = `From ${place(cell)}. Point at another cell, or choose one with the arrow keys on a board.`;
+  by("query").textContent = `From ${place(cell)}. Point at another cell, or choose one with the arrow keys on a board.`;
   for (const pane of panes) {
     for (const { board } of Object.values(pane.parts)) board.mark(cell);
     pane.ask();

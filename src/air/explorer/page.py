@@ -18,6 +18,8 @@ from air.model.network import AIR
 from air.tasks.task import Puzzles
 
 HERE = Path(__file__).parent
+Facts = Mapping[str, Any]  #: of a model, as the page's script knows it
+Measures = Mapping[str, Mapping[str, Any]]  #: by the model's id: what its probes' files hold
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def body(
 
 
 def tries(
-    measures: Mapping[str, Mapping[str, Any]],
+    measures: Measures,
     models: Sequence[Explored],
     puzzles: Mapping[str, Puzzles],
 ) -> list[Try]:
@@ -126,61 +128,70 @@ def tries(
         measures: by the model's id, what rollout.json, freeze.json and attention.json hold.
         puzzles: those on the page, by task.
     """
-    found = []
-    by_id = {model.facts["id"]: model.facts for model in models}
-    for of_model in by_id.values():
-        measured = measures[of_model["id"]]
-        beside = next((other for other in by_id.values() if _mirrors(of_model, other)), None)
-        if attention := measured.get("attention"):
-            pair = [of_model, *([beside] if beside else [])]
-            of_task = puzzles[of_model["task"]]
-            title = of_task.task.title
-            contrasts = [
-                f"{one['variant']} {_points(measures[one['id']]['attention'], of_task)}"
-                for one in pair
-                if "attention" in measures[one["id"]]
-            ]
-            text = (
-                "Point at a cell and compare how much of its attention falls on its neighbourhood "
-                f"in the two updates. Over {attention['puzzles']} test puzzles of {title}, the "
-                f"L-update's share exceeds the H-update's by: {', '.join(contrasts)}."
-            )
-            found.append(Try("Where do the two updates look?", text, _view(pair, t=13)))
-            break
-    for of_model in by_id.values():
-        if "recorded" in of_model:  # nothing can be frozen
-            continue
-        if freeze := measures[of_model["id"]].get("freeze"):
-            title = puzzles[of_model["task"]].task.title
-            normal, frozen = (freeze[name]["z_L"] for name in ("normal", "freeze_H"))
-            moved, still = (part["content_changes"]["mean"] for part in (normal, frozen))
-            text = (
-                "z_L then works beside a z_H that keeps its first value. Over "
-                f"{freeze['puzzles']} test puzzles of {title}, z_L then solves "
-                f"{frozen['exact_accuracy']:.0%} instead of {normal['exact_accuracy']:.0%}, and "
-                f"its cells change {still:.0f} times per rollout instead of {moved:.0f}. "
-                "Next, freeze it from a later segment."
-            )
-            last = of_model["segments"] * of_model["updates"]
-            fragment = _view([of_model], t=last, freeze="H", **{"from": 1})
-            found.append(Try("Freeze z_H.", text, fragment))
-            break
-    for of_model in sorted(by_id.values(), key=lambda one: one["task"]):
-        if rollout := measures[of_model["id"]].get("rollout"):
-            title = puzzles[of_model["task"]].task.title
-            right = rollout["z_H"]["cell_accuracy"]["mean"]
-            updates, exact = rollout["updates_per_segment"], rollout["z_H"]["exact_by_segment"]
-            text = (
-                "Start at the end of the first segment and go on step by step. Over "
-                f"{rollout['puzzles']} test puzzles of {title}, z_H of {of_model['variant']} is "
-                f"right in {right[updates - 1]:.0%} of the cells after the first segment and in "
-                f"{right[-1]:.0%} after the last; in whole boards: {exact['mean'][0]:.0%} and "
-                f"{exact['mean'][rollout['segments'] - 1]:.0%}."
-            )
-            fragment = _view([of_model], t=updates)
-            found.append(Try("How early is the answer there?", text, fragment))
-            break
-    return found
+    facts = [model.facts for model in models]
+    by_task = sorted(facts, key=lambda one: one["task"])
+    found = (
+        next(filter(None, (_attention(one, facts, measures, puzzles) for one in facts)), None),
+        next(filter(None, (_freezing(one, measures, puzzles) for one in facts)), None),
+        next(filter(None, (_rollout(one, measures, puzzles) for one in by_task)), None),
+    )
+    return [one for one in found if one]
+
+
+def _attention(
+    model: Facts, models: Sequence[Facts], measures: Measures, puzzles: Mapping[str, Puzzles]
+) -> Try | None:
+    """Where the two updates look, in a model and in the one that is its mirror image."""
+    if not (attention := measures[model["id"]].get("attention")):
+        return None
+    beside = next((other for other in models if _mirrors(model, other)), None)
+    pair = [model, *([beside] if beside else [])]
+    of_task = puzzles[model["task"]]
+    contrasts = [
+        f"{one['variant']} {_points(measures[one['id']]['attention'], of_task)}"
+        for one in pair
+        if "attention" in measures[one["id"]]
+    ]
+    text = (
+        "Point at a cell and compare how much of its attention falls on its neighbourhood "
+        f"in the two updates. Over {attention['puzzles']} test puzzles of {of_task.task.title}, "
+        f"the L-update's share exceeds the H-update's by: {', '.join(contrasts)}."
+    )
+    return Try("Where do the two updates look?", text, _view(pair, t=13))
+
+
+def _freezing(model: Facts, measures: Measures, puzzles: Mapping[str, Puzzles]) -> Try | None:
+    """What z_L does beside a frozen z_H; None for a recorded model, which cannot be frozen."""
+    freeze = measures[model["id"]].get("freeze")
+    if "recorded" in model or not freeze:
+        return None
+    normal, frozen = (freeze[name]["z_L"] for name in ("normal", "freeze_H"))
+    moved, still = (part["content_changes"]["mean"] for part in (normal, frozen))
+    text = (
+        "z_L then works beside a z_H that keeps its first value. Over "
+        f"{freeze['puzzles']} test puzzles of {puzzles[model['task']].task.title}, z_L then solves "
+        f"{frozen['exact_accuracy']:.0%} instead of {normal['exact_accuracy']:.0%}, and "
+        f"its cells change {still:.0f} times per rollout instead of {moved:.0f}. "
+        "Next, freeze it from a later segment."
+    )
+    last = model["segments"] * model["updates"]
+    return Try("Freeze z_H.", text, _view([model], t=last, freeze="H", **{"from": 1}))
+
+
+def _rollout(model: Facts, measures: Measures, puzzles: Mapping[str, Puzzles]) -> Try | None:
+    """How much of the answer is there after the first segment, and after the last."""
+    if not (rollout := measures[model["id"]].get("rollout")):
+        return None
+    right = rollout["z_H"]["cell_accuracy"]["mean"]
+    updates, exact = rollout["updates_per_segment"], rollout["z_H"]["exact_by_segment"]["mean"]
+    text = (
+        "Start at the end of the first segment and go on step by step. Over "
+        f"{rollout['puzzles']} test puzzles of {puzzles[model['task']].task.title}, z_H of "
+        f"{model['variant']} is right in {right[updates - 1]:.0%} of the cells after the first "
+        f"segment and in {right[-1]:.0%} after the last; in whole boards: {exact[0]:.0%} and "
+        f"{exact[rollout['segments'] - 1]:.0%}."
+    )
+    return Try("How early is the answer there?", text, _view([model], t=updates))
 
 
 def _how(models: Sequence[Explored]) -> str:
@@ -193,7 +204,7 @@ def _how(models: Sequence[Explored]) -> str:
     return "This study's trained models run here, in your browser, or have been recorded"
 
 
-def _mirrors(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _mirrors(one: Facts, other: Facts) -> bool:
     """Whether the input enters one model's L-update and the other's H-update."""
     pair = (one["variant"], other["variant"])
     same = (one["task"], one["seed"]) == (other["task"], other["seed"])
@@ -209,7 +220,7 @@ def _points(attention: Mapping[str, Any], puzzles: Puzzles) -> str:
     return f"{100 * difference * neighbourhood.divisor:+.1f} percentage points".replace("-", "−")
 
 
-def _view(models: Sequence[Mapping[str, Any]], **more: Any) -> str:
+def _view(models: Sequence[Facts], **more: Any) -> str:
     """The fragment of an address that shows these models (see ``recall`` in app.js)."""
     shown = dict(zip(("a", "b"), (model["id"] for model in models), strict=False))
     return urlencode({"task": models[0]["task"], **shown, "puzzle": 1, **more}, safe="/")

@@ -5,12 +5,12 @@ export class Recorded {
   constructor(about, bytes, puzzle, cells) {
     const { segments, updates, L_cycles, recorded } = about, steps = segments * updates;
     const boards = 2 * (1 + steps) * cells, rows = 2 * recorded.segments.length * cells;
-    const before = recorded.cells.slice(0, puzzle).reduce((sum, asked) => sum + boards + rows * asked.length, 0);
-    const asked = recorded.cells[puzzle];
-    Object.assign(this, { updates, L_cycles, cells, asked, segments: recorded.segments, substeps: steps });
+    const before = recorded.cells.slice(0, puzzle).reduce((sum, queries) => sum + boards + rows * queries.length, 0);
+    const queries = recorded.cells[puzzle];
+    Object.assign(this, { updates, L_cycles, cells, queries, segments: recorded.segments, substeps: steps });
     this.boards = bytes.subarray(before, before + boards / 2);
     this.margins = bytes.subarray(before + boards / 2, before + boards);
-    this.roots = bytes.subarray(before + boards, before + boards + rows * asked.length);
+    this.roots = bytes.subarray(before + boards, before + boards + rows * queries.length);
     this.computed = 0; // sub-steps
   }
 
@@ -29,9 +29,9 @@ export class Recorded {
 
   /** As Rollout's, but the mean over layers and heads, and of kept updates and cells alone. */
   attention(t, cell) {
-    if (!this.asked.length) return []; // a model without attention
+    if (!this.queries.length) return []; // a model without attention
     const segment = this.segments.indexOf(Math.floor(t / this.updates)), is_H = t % this.updates ? 1 : 0;
-    const at = ((2 * segment + is_H) * this.asked.length + this.asked.indexOf(cell)) * this.cells;
+    const at = ((2 * segment + is_H) * this.queries.length + this.queries.indexOf(cell)) * this.cells;
     const squares = Float32Array.from(this.roots.subarray(at, at + this.cells), (root) => root * root);
     const sum = squares.reduce((one, other) => one + other);
     return [squares.map((square) => square / sum)];

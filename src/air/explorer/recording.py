@@ -49,7 +49,7 @@ def most_cells(model: AIR) -> int:
     return min(model.cells, ATTENTION_BYTES // model.cells)
 
 
-def asked_cells(task: Task, inputs: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
+def kept_cells(task: Task, inputs: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
     """The cells of a puzzle (boards [S]) whose attention is kept: all, or ``most`` query cells."""
     if task.cells <= most:
         return np.arange(task.cells)
@@ -113,11 +113,11 @@ class _Recorder(Observer):
 def recorded(model: AIR, puzzles: Puzzles, label: str = "explore") -> Recording:
     """The rollouts of a model on the device that it is on, with progress under ``label``."""
     task = puzzles.task
-    content, asked = bytearray(), []
+    content, kept = bytearray(), []
     with Progress(label, len(puzzles), "puzzles") as progress:
         for inputs, labels in zip(puzzles.inputs, puzzles.labels, strict=True):
-            asked.append(asked_cells(task, inputs, labels, most_cells(model)))
-            recorder = _Recorder(model, asked[-1])
+            kept.append(kept_cells(task, inputs, labels, most_cells(model)))
+            recorder = _Recorder(model, kept[-1])
             x = model.embed(tensors(inputs[None], labels[None])[0].to(model.H_init.device))
             z_L, z_H = model.fresh_states(1)
             recorder.show(z_H)
@@ -127,6 +127,6 @@ def recorded(model: AIR, puzzles: Puzzles, label: str = "explore") -> Recording:
             progress.advance()
     facts = {
         "segments": looked_at(model.config.max_segments),
-        "cells": [cells.tolist() for cells in asked],
+        "cells": [cells.tolist() for cells in kept],
     }
     return Recording(facts, bytes(content))

@@ -1,7 +1,7 @@
 // What runs beside the page, after model.js and recording.js: one model, one rollout at a time.
 // In: { job, file?, inputs, frozen, begin } starts a rollout; with { about, puzzle } too, it plays the
 // recording of that puzzle, and the file is the recording. { job, ts, cell } asks for attention.
-// Out: { job, t, L, H } per sub-step; { job, asked, rows } of attention.
+// Out: { job, t, L, H } per sub-step; { job, query, rows } of attention.
 
 let model = null, recording = null, rollout = null, current = 0;
 
@@ -16,9 +16,9 @@ self.onmessage = ({ data }) => {
     advance(data.job);
   } else if (data.job === current && data.ts.every((t) => t < rollout.computed)) {
     const rows = data.ts.map((t) => rollout.attention(t, data.cell));
-    self.postMessage({ job: current, asked: data, rows });
+    self.postMessage({ job: current, query: data, rows });
   } else {
-    self.postMessage({ job: data.job, asked: data, rows: null }); // not computed yet
+    self.postMessage({ job: data.job, query: data, rows: null }); // not computed yet
   }
 };
 

@@ -200,18 +200,7 @@ def import_checkpoint(
         raise UserError(f"{path}: holds tensors that have one name but for the prefix")
     config_path = path.with_name("all_config.yaml")
     arch, everything = _read_arch(config_path)
-    named = variant or variant_named(str(arch.get("name")))
-    if named is None:
-        raise UserError(
-            f"{config_path}: arch.name {arch.get('name')!r} names neither trm nor one of the 16 "
-            f"variants; say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
-        )
-    if is_trm(arch) and named != "Lx_H":
-        raise UserError(f"{config_path}: arch.name says that it is TRM, which is Lx_H, not {named}")
-    try:
-        parsed = Variant.parse(named)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    parsed = _variant(variant, arch, config_path)
     embedding = tensors.get("embed_tokens.embedding_weight")
     if embedding is None or embedding.ndim != 2:
         raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
@@ -224,21 +213,9 @@ def import_checkpoint(
             "board; say it with --cells"
         )
     check_arch(arch, tensors, parsed, cells, config_path)
-    try:
-        config = model_config(arch, tensors)
-        precision = arch.get("forward_dtype", "bfloat16")
-        with torch.device("meta"):  # sizes first: a wrong one must not fill the memory
-            sketch = AIR(config, parsed, len(embedding), cells, precision)
-    except KeyError as error:
-        raise UserError(f"{config_path}: arch has no key {error.args[0]}") from None
-    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        reason: object = error
-        if isinstance(error, ValidationError):
-            fault = error.errors()[0]
-            reason = complaint([str(part) for part in fault["loc"]], fault)
-        raise UserError(f"{config_path}: arch is not that of a model here: {reason}") from None
+    sketch = _sketch(arch, tensors, parsed, cells, config_path)
     ours = translated(sketch, tensors, path)
-    model = AIR(config, parsed, len(embedding), cells, precision)
+    model = AIR(sketch.config, parsed, len(embedding), cells, sketch.precision)
     model.load_state_dict(ours)
     origin: dict[str, Any] = {
         "task": task if cells == usual else None,  # a board of another size: of another data set
@@ -252,6 +229,40 @@ def import_checkpoint(
     if arch.get("no_ACT_continue", is_trm(arch)):
         origin["train"] = {"q_continue": False}  # by which `air solve` halts
     return model.eval(), origin
+
+
+def _variant(given: str | None, arch: Mapping[str, Any], path: Path) -> Variant:
+    named = given or variant_named(str(arch.get("name")))
+    if named is None:
+        raise UserError(
+            f"{path}: arch.name {arch.get('name')!r} names neither trm nor one of the 16 "
+            f"variants; say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
+        )
+    if is_trm(arch) and named != "Lx_H":
+        raise UserError(f"{path}: arch.name says that it is TRM, which is Lx_H, not {named}")
+    try:
+        return Variant.parse(named)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _sketch(
+    arch: Mapping[str, Any], tensors: Mapping[str, Tensor], variant: Variant, cells: int, path: Path
+) -> AIR:
+    """The model without its numbers: a wrong size must not fill the memory."""
+    vocabulary = len(tensors["embed_tokens.embedding_weight"])
+    try:
+        config = model_config(arch, tensors)
+        with torch.device("meta"):
+            return AIR(config, variant, vocabulary, cells, arch.get("forward_dtype", "bfloat16"))
+    except KeyError as error:
+        raise UserError(f"{path}: arch has no key {error.args[0]}") from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        reason: object = error
+        if isinstance(error, ValidationError):
+            fault = error.errors()[0]
+            reason = complaint([str(part) for part in fault["loc"]], fault)
+        raise UserError(f"{path}: arch is not that of a model here: {reason}") from None
 
 
 def import_found(

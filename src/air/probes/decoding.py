@@ -17,13 +17,13 @@ from air.tasks.task import Puzzles
 CPU = torch.device("cpu")
 
 
-def within(name: str, asked: Sequence[int], first: int, count: int) -> None:
+def within(name: str, places: Sequence[int], first: int, count: int) -> None:
     """Check places along a rollout, counted from 0.
 
     Raises:
-        OutOfRange: one of ``asked`` is not from ``first`` to ``count`` - 1.
+        OutOfRange: one of ``places`` is not from ``first`` to ``count`` - 1.
     """
-    for place in asked:
+    for place in places:
         if not first <= place < count:
             raise OutOfRange(
                 f"{name}: {place} is not allowed: the model's go from {first} to {count - 1}"

@@ -168,8 +168,8 @@ class RolloutTally:
 
     def margins(self, level: Level) -> np.ndarray:
         """The margins of the puzzles that have query cells, ``[puzzles, T]``."""
-        asked = ~np.isnan(self.curves["margin"]["H"][:, 0])
-        found: np.ndarray = self.curves["margin"][level][asked]
+        known = ~np.isnan(self.curves["margin"]["H"][:, 0])
+        found: np.ndarray = self.curves["margin"][level][known]
         return found
 
     def measures(self) -> RolloutMeasures:

@@ -119,34 +119,15 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
     task = kind.task()
     symbols = symbols_of(kind, task)
     columns = _columns(kind, task, symbols, path)
+    least, greatest = _ratings_of(kind, columns, path)
+    sample = _Sample(wanted, seed, task.cells)
     skipped: Counter[str] = Counter()
-    key = mix(np.array([seed], dtype=np.uint64))
-    rows = good_rows = 0
-    hashes = np.empty(0, dtype=np.uint64)
-    kept = np.empty((0, 2 * task.cells), dtype=np.uint8)
-    places, ratings = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    rows = outside = 0
     digest = hashlib.sha256()
-    least, greatest = 0, None
-    if kind.min_difficulty is not None:
-        least, greatest = checked_range("min_difficulty", kind.min_difficulty)
-        if columns.rating is None:
-            raise UserError(
-                f"{path}: has no column rating, by which min_difficulty could choose; leave "
-                f"{task.name}.data.min_difficulty out"
-            )
-    outside = 0
     log.info("data %s: %s: %s", task.name, path.name, columns)
     with Progress(f"data {task.name}: {path.name}", None, "rows") as progress:
         for lines, block in _blocks(path, digest, BLOCK, header=bool(columns.header)):
-            faults, boards, rated = _parse(task, symbols, columns, block)
-            inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
-            readable = np.array([not fault for fault in faults])
-            if columns.answer is None:
-                labels[readable], found = kind.solve(inputs[readable])
-            else:
-                found = kind.faults(inputs[readable], labels[readable])
-            for place, fault in zip(np.flatnonzero(readable), found, strict=True):
-                faults[place] = fault
+            faults, boards, rated = _checked(kind, task, symbols, columns, block)
             for line, fault in zip(lines, faults, strict=True):
                 if fault and not skip:
                     raise UserError(
@@ -155,25 +136,16 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
                 if fault:
                     skipped[fault.split(":")[0]] += 1
             right = np.array([not fault for fault in faults])
-            taken = right & (rated >= least) & (rated <= (np.inf if greatest is None else greatest))
+            taken = right & (rated >= least) & (rated <= greatest)
             outside += int(right.sum() - taken.sum())
             good = np.flatnonzero(taken)
-            hashes = np.concatenate([hashes, mix(key ^ (rows + good).astype(np.uint64))])
-            kept, places = np.concatenate([kept, boards[good]]), np.append(places, rows + good)
-            ratings = np.append(ratings, rated[good])
-            if wanted is not None and len(hashes) > wanted:
-                chosen = np.argpartition(hashes, wanted - 1)[:wanted]
-                hashes, kept = hashes[chosen], kept[chosen]
-                places, ratings = places[chosen], ratings[chosen]
+            sample.add(rows + good, boards[good], rated[good])
             rows += len(faults)
-            good_rows += len(good)
             progress.advance(len(faults))
-    if good_rows < (wanted or 1):
+    if sample.seen < (wanted or 1):
         of_rating = f" of a rating in {kind.min_difficulty}" if kind.min_difficulty else ""
-        asked = wanted or "at least 1"
-        raise UserError(f"{path}: holds {good_rows} puzzles{of_rating}, but {asked} are needed")
-    order = np.argsort(places)
-    kept = kept[order]
+        needed = wanted or "at least 1"
+        raise UserError(f"{path}: holds {sample.seen} puzzles{of_rating}, but {needed} are needed")
     facts = File(
         file=path.name,
         sha256=digest.hexdigest(),
@@ -181,12 +153,74 @@ def read_csv(kind: Imported, path: Path, wanted: int | None, seed: int, skip: bo
         skipped_rows=dict(sorted(skipped.items())),
         **({} if kind.min_difficulty is None else {"outside_min_difficulty": outside}),
     )
+    boards, ratings = sample.in_order()
     return Split(
-        kept[:, : task.cells],
-        kept[:, task.cells :],
-        None if columns.rating is None else ratings[order],
+        boards[:, : task.cells],
+        boards[:, task.cells :],
+        None if columns.rating is None else ratings,
         facts,
     )
+
+
+class _Sample:
+    """``wanted`` of the rows that are added (all if None): those whose keyed hash is least."""
+
+    def __init__(self, wanted: int | None, seed: int, cells: int) -> None:
+        self.wanted, self.seen = wanted, 0
+        self.key = mix(np.array([seed], dtype=np.uint64))
+        self.hashes, self.rows = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+        self.boards = np.empty((0, 2 * cells), dtype=np.uint8)
+        self.ratings = np.empty(0, dtype=np.int64)
+
+    def add(self, rows: np.ndarray, boards: np.ndarray, ratings: np.ndarray) -> None:
+        self.seen += len(rows)
+        self.hashes = np.concatenate([self.hashes, mix(self.key ^ rows.astype(np.uint64))])
+        self.rows, self.ratings = np.append(self.rows, rows), np.append(self.ratings, ratings)
+        self.boards = np.concatenate([self.boards, boards])
+        if self.wanted is not None and len(self.hashes) > self.wanted:
+            self._keep(np.argpartition(self.hashes, self.wanted - 1)[: self.wanted])
+
+    def in_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boards and ratings, in the file's order."""
+        self._keep(np.argsort(self.rows))
+        return self.boards, self.ratings
+
+    def _keep(self, chosen: np.ndarray) -> None:
+        self.hashes, self.rows = self.hashes[chosen], self.rows[chosen]
+        self.boards, self.ratings = self.boards[chosen], self.ratings[chosen]
+
+
+def _ratings_of(kind: Imported, columns: Columns, path: Path) -> tuple[float, float]:
+    """The least and the greatest rating that ``kind`` allows.
+
+    Raises:
+        UserError: it allows some alone, and the file has no ratings.
+    """
+    if kind.min_difficulty is None:
+        return 0, np.inf
+    if columns.rating is None:
+        raise UserError(
+            f"{path}: has no column rating, by which min_difficulty could choose; leave "
+            f"{kind.task().name}.data.min_difficulty out"
+        )
+    least, greatest = checked_range("min_difficulty", kind.min_difficulty)
+    return least, np.inf if greatest is None else greatest
+
+
+def _checked(
+    kind: Imported, task: Task, symbols: np.ndarray, columns: Columns, block: list[list[str]]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What is wrong with each row ("" if nothing), its board and answer, and its rating."""
+    faults, boards, rated = _parse(task, symbols, columns, block)
+    inputs, labels = boards[:, : task.cells], boards[:, task.cells :]
+    readable = np.array([not fault for fault in faults])
+    if columns.answer is None:
+        labels[readable], found = kind.solve(inputs[readable])
+    else:
+        found = kind.faults(inputs[readable], labels[readable])
+    for place, fault in zip(np.flatnonzero(readable), found, strict=True):
+        faults[place] = fault
+    return faults, boards, rated
 
 
 def _columns(kind: Imported, task: Task, symbols: np.ndarray, path: Path) -> Columns:
