@@ -75,7 +75,7 @@ linkcheck: .venv/developer
 	@$(PYTHON) -c 'import sys; sys.exit("air needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "Installing the locked environment into .venv (a minute or two)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline,hub]'
 	@touch $@
 
 .venv/developer: .venv/installed

@@ -234,7 +234,7 @@ def import_(
 ) -> None:
     """Import a model that others trained: results/TASK/NAME/seed0/model.safetensors.
 
-    Where it is from, `checkpoints` in params.yaml says. All other commands know it by its name.
+    `checkpoints` in params.yaml says where it comes from. All other commands know it by its name.
     """
     from air.stages.import_ import import_ as stage
 

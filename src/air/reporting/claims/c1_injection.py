@@ -68,9 +68,8 @@ class Injection(Claim):
     number = "C1"
     title = "Asymmetric injection beats symmetric injection"
     statement = (
-        "A model into which the input enters differently at its two updates solves more puzzles "
-        "than one into which it enters alike; the best shared-weight model matches the two-network "
-        "HRM."
+        "A model whose two updates receive the input unequally solves more puzzles than one in "
+        "which both receive it alike; the best shared-weight model matches the two-network HRM."
     )
     tasks = ("sudoku", "maze")
     finding = Found

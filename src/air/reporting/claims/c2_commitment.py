@@ -57,8 +57,8 @@ class Commitment(Claim):
     committed = 0.01
     thresholds = ("committed",)
     rule = (
-        f"Holds in a run if at most {100 * committed:.0f} % of z_H's cells are undecided and "
-        "more of z_L's, intervals included; fails if one of the two lies wholly on the other side."
+        f"Holds in a run if at most {100 * committed:.0f} % of z_H's cells and more of z_L's are "
+        "undecided, intervals included; fails if either whole interval is on the other side."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

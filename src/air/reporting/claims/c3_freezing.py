@@ -82,7 +82,7 @@ class Freezing(Claim):
     rule = (
         "Holds in a run if both intervals lie on the side of zero that is said, and at most "
         f"{100 * failed:.0f} % of the puzzles are solved with either state frozen; "
-        "fails if one does not."
+        "fails if an interval lies on the other side, or more are solved."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

@@ -62,8 +62,8 @@ class Locality(Claim):
     violations = ("sudoku",)
     thresholds = ("violations",)
     rule = (
-        "Holds in a run if the interval of every layer lies above zero, fails if those of half of "
-        "the layers lie below. On cells that break a rule: holds if the last layer's lies above "
+        "Holds in a run if the interval of every layer lies above zero, fails if those of at "
+        "least half lie below. On cells that break a rule: holds if the last layer's lies above "
         "and the first one's does not, fails if the last layer's lies below."
     )
 

@@ -29,7 +29,8 @@ class InputSided(Claim):
     thresholds = ("none",)
     rule = (
         "Holds in a run if its interval lies beyond the band, on the side of the update that the "
-        "input enters more strongly, or within it where it enters both alike; only with both kinds."
+        "input enters more strongly, or within it where it enters both alike; holds only with two "
+        "of these three kinds."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

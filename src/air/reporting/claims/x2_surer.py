@@ -29,7 +29,7 @@ class Surer(Claim):
     thresholds = ("none",)
     rule = (
         "Holds in a run if its interval lies above the band where the input enters asymmetrically, "
-        "and within it where it does not; only with both kinds."
+        "and within it where it does not; only if runs of both kinds were probed."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
