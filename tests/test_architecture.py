@@ -16,11 +16,13 @@ from air.checkpoint import save_model
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
+from air.params import Params, TaskParams
 from air.stages import code
+from air.tasks.registry import TASKS
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src" / "air"
-BASE = {"files", "hub", "progress", "writing"}  # what every package may use
+BASE = {"files", "hub", "progress", "reading", "writing"}  # what every package may use
 ALLOWED = {
     "tasks": {"tasks"},
     "results": {"results"},
@@ -57,18 +59,24 @@ def test_arrows_run_one_way(folder: str) -> None:
         assert imported(path) <= ALLOWED[folder] | BASE, path
 
 
-def depends_on(stage: str) -> set[Path]:
+def depends_on(stage: str, task: str) -> set[Path]:
     """The modules of ours that dvc.yaml names as dependencies of a stage."""
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-    entry = stages.get(stage) or stages[f"{stage.rstrip('_')}_sudoku"]
-    paths = [ROOT / dep for dep in entry["deps"] if dep.startswith("src/")]
+    entry = stages.get(stage) or stages[f"{stage.rstrip('_')}_{task}"]
+    deps = [dep.replace("${task}", task) for dep in entry["deps"]]
+    paths = [ROOT / dep for dep in deps if dep.startswith("src/")]
+    assert all(path.exists() for path in paths)
     files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))}
     return {file for file in files if file.suffix == ".py"}
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_what_can_change_its_bytes_and_nothing_else(stage: str) -> None:
-    wanted = set(code.modules(stage))
+def test_a_stage_depends_on_what_can_change_its_bytes_and_nothing_else(
+    stage: str, task: str
+) -> None:
+    once = stage in ("check", "data", "claims", "report", "explore")  # for all tasks
+    wanted = set(code.modules(stage, None if once else task))
     if stage == "report":  # a page is made by what its notebook imports, too
         for notebook in (ROOT / "reports").glob("*.ipynb"):
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -76,7 +84,26 @@ def test_a_stage_depends_on_what_can_change_its_bytes_and_nothing_else(stage: st
             for name in re.findall(r"from air\.reporting import (.+)", source):
                 for module in name.split(", "):
                     wanted |= set(code.imported(PACKAGE / f"reporting/{module}.py"))
-    assert depends_on(stage) == wanted
+    assert depends_on(stage, task) == wanted
+
+
+def test_a_task_s_words_and_other_tasks_make_no_run_stale() -> None:
+    words, maze = PACKAGE / "tasks/words.py", PACKAGE / "tasks/maze.py"
+    for stage in STAGES:
+        assert (words in depends_on(stage, "sudoku")) == (stage in ("report", "explore"))
+    for stage in ("train", "evaluate", "rollout", "freeze", "attention", "emergence", "import_"):
+        assert maze not in depends_on(stage, "sudoku")
+        assert maze in depends_on(stage, "maze")
+    assert code.digest("train", "sudoku") != code.digest("train", "maze")
+
+
+def test_parameters_are_values() -> None:
+    """Code reached through them alone is no dependency, so there is none but of checks."""
+    for section in (Params, TaskParams):
+        methods = [name for name, value in vars(section).items() if callable(value)]
+        assert [name for name in methods if not name.startswith(("_", "model_"))] == (
+            ["task"] if section is Params else []
+        )
 
 
 def test_the_explorer_depends_on_every_file_that_its_page_is_put_together_from() -> None:

@@ -20,7 +20,7 @@ from air.model.network import AIR
 from air.model.variants import Variant
 from air.probes.emergence import emergence
 from air.results.emergence import EmergenceMeasures
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from air.writing import write_json
 from tests.conftest import ROOT

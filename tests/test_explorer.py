@@ -30,7 +30,7 @@ from air.sources.datasets import make
 from air.sources.sudoku import SudokuGenerated
 from air.stages.explore import explore
 from air.tasks.maze import FREE, GOAL, START, Maze
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from tests.conftest import ROOT
 

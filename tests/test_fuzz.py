@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from air.checkpoint import load_model
-from air.files import UserError, read_arrays
+from air.files import UserError
 from air.foreign.checkpoints import import_checkpoint
 from air.model.config import ModelConfig
 from air.params import load_params
+from air.reading import read_arrays
 from air.reporting.claims import judge, read
 from air.reporting.study import Study
 from air.sources.imports import COLUMNS, read_csv
 from air.sources.maze import MazeCsv
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from air.training.state import StateFiles
 from tests.golden_vectors import FOLDER

@@ -27,7 +27,7 @@ from air.checkpoint import load_model, save_model
 from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import Variant
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from air.training.loop import Diverged, Trainer, train
 from air.writing import write_arrays, write_tensors

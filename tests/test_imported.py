@@ -17,9 +17,10 @@ import air
 from air import paths
 from air.checkpoint import load_snapshot, snapshot_steps
 from air.cli import app
-from air.files import UserError, read_arrays
+from air.files import UserError
 from air.foreign.sources import find
 from air.params import load_params
+from air.reading import read_arrays
 from air.reporting import claims, imported, sections
 from air.reporting.claims.claim import ByRun
 from air.reporting.study import Study

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from air.checkpoint import load_model, save_model
-from air.files import UserError, read_tensors
+from air.files import UserError
 from air.model import kernels
 from air.model.boards import IGNORED
 from air.model.config import ModelConfig
 from air.model.layers import truncated_normal
 from air.model.network import AIR, Level, Observer, Update
 from air.model.variants import PAPER_VARIANTS, Variant
+from air.reading import read_tensors
 from air.training.step import fresh_carry, stablemax_cross_entropy, training_step
 from air.writing import write_tensors
 

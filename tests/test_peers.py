@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import air
 from air import paths, probes
 from air.cli import app
-from air.files import OutOfRange, read_arrays
+from air.files import OutOfRange
 from air.probes.emergence import emergence
+from air.reading import read_arrays
 from air.reporting import sections
 from air.reporting.display import Display
 from air.reporting.study import Study

@@ -18,7 +18,7 @@ from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.probes.decoding import CPU
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from tests.test_hostile import contents, refused
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from air import paths
 from air.cli import app
-from air.files import read_arrays
+from air.reading import read_arrays
 from air.reporting import boards
 from air.writing import write_arrays
 from tests.test_hostile import refused

@@ -17,7 +17,7 @@ from air.model.variants import Variant
 from air.params import load_params
 from air.probes.decoding import CPU
 from air.sources.datasets import make
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from tests.conftest import ROOT
 
 

@@ -16,10 +16,13 @@ from air.files import UserError
 from air.sources.datasets import make
 from air.sources.maze import MazeGenerated
 from air.sources.sudoku import SudokuGenerated
-from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze, dihedral
-from air.tasks.registry import load_puzzles
+from air.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze
+from air.tasks.puzzles import load_puzzles
+from air.tasks.registry import TASKS
+from air.tasks.sampling import dihedral
 from air.tasks.sudoku import BLANK, Sudoku
 from air.tasks.task import Puzzles
+from air.tasks.words import WORDS
 
 SHAPES = [([2, 2], 8, 30), ([2, 3], 16, 12), ([3, 3], 30, 6), ([3, 4], 80, 2)]
 
@@ -183,7 +186,7 @@ def test_a_member_is_the_same_in_any_process(
     train.save(tmp_path / "train.safetensors", "train")
     code = (
         "import numpy as np, sys; from pathlib import Path; "
-        "from air.tasks.registry import load_puzzles; "
+        "from air.tasks.puzzles import load_puzzles; "
         "p = load_puzzles(Path(sys.argv[1])); "
         "print(p.draw(np.arange(40), np.arange(40) * 7)[0].tobytes().hex())"
     )
@@ -337,3 +340,9 @@ def test_damaged_puzzles_are_refused_by_name(
         path.write_bytes(content[damage])
     with pytest.raises(UserError, match=r"train\.safetensors"):
         load_puzzles(path)
+
+
+def test_every_task_has_its_name_and_its_words() -> None:
+    assert list(TASKS) == list(WORDS)
+    assert all(task.name == name for name, task in TASKS.items())
+    assert "suduko" not in TASKS

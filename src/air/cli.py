@@ -282,7 +282,7 @@ def evaluate(
     On the test puzzles, and on as many of those that it was trained on, each as it was given.
     """
     if predictions is not None:
-        from air.stages.evaluate import predictions as write
+        from air.predictions import predictions as write
 
         count, right = write(task, variant, seed, predictions)
         log.info(f"{predictions} written: {count:,} puzzles, {right:,} right")

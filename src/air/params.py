@@ -156,14 +156,6 @@ class TaskParams(BaseModel):
                     known = ", ".join(type(self.probes).model_fields)
                     raise _At(f"checkpoints.{name}.probes", f"{probe} is none of {known}")
 
-    def explored(self) -> list[tuple[str, int]]:
-        """The runs that the explorer shows: (variant or name of an imported model, seed)."""
-        asked, probed = self.explore, self.probes.rollout
-        variants = probed.variants if asked.variants is None else asked.variants
-        seeds = probed.seeds[:1] if asked.seeds is None else asked.seeds
-        runs = [(variant, seed) for variant in variants for seed in seeds]
-        return [*runs, *((name, 0) for name in self.imported)]
-
 
 class RuntimeConfig(BaseModel):
     """What changes no result: the ``runtime`` section of params.yaml. No stage depends on it."""

@@ -24,7 +24,7 @@ from air.params import Params, load_params
 from air.probes.decoding import CPU, decoded_rollout
 from air.sources.config import Data
 from air.sources.imports import symbols_of
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles, Task
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from air.files import Arrays, UserError
+from air.files import UserError
+from air.reading import Arrays
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from air.files import read_tensors
+from air.reading import read_tensors
 from tests.pipeline import call, dvc_stages, environment, scratch
 from tests.test_end_to_end import SNAKEMAKE, results, run
 

@@ -141,14 +141,12 @@ def take_over():
 
 
 def code(stage):
-    """The files of our code that a stage of dvc.yaml depends on."""
-    listed = [Path(entry) for entry in STAGES[stage]["deps"] if entry.startswith("src/")]
-    return sorted(
-        str(path)
-        for entry in listed
-        for path in ([entry] if entry.is_file() else entry.rglob("*"))
-        if path.is_file() and path.parent.name != "__pycache__"
-    )
+    """The files of our code that a stage of dvc.yaml depends on, also on that of its task alone."""
+    listed = [entry for entry in STAGES[stage]["deps"] if entry.startswith("src/")]
+    paths = [Path(entry) for entry in listed if "$" not in entry]
+    files = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
+    found = [str(file) for file in files if file.is_file() and file.parent.name != "__pycache__"]
+    return sorted(found) + [entry.replace("$", "") for entry in listed if "$" in entry]
 
 
 def of_model(stage):

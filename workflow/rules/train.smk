@@ -30,6 +30,7 @@ rule train:
 
 rule import_model:
     input:
+        data="data/{task}/test.safetensors",
         code=code("import_sudoku"),
     output:
         model="results/{task}/{variant}/seed0/model.safetensors",
@@ -46,7 +47,6 @@ rule import_model:
     params:
         stage="import_{task}@{variant}",
         checkpoint=probes_of,
-        data=setting("{task}", "data"),
     shell:
         REPRO
 

@@ -24,7 +24,8 @@ from air.model.network import AIR
 from air.params import load_params
 from air.stages.check import check
 from air.stages.data import data
-from air.tasks.registry import TASKS, load_puzzles
+from air.tasks.puzzles import load_puzzles
+from air.tasks.registry import TASKS
 from air.tasks.task import Puzzles
 from air.verbosity import show
 from air.writing import write_text

@@ -17,6 +17,7 @@ from torch import Tensor
 from air.model.boards import tensors
 from air.model.network import AIR, Observer, Update
 from air.tasks.task import Puzzles, Task
+from air.tasks.words import WORDS
 
 FORMATS = (torch.float16, torch.bfloat16, torch.float32)  # of the weights, as preferred
 
@@ -87,7 +88,7 @@ def task_facts(task: Task) -> dict[str, Any]:
         "columns": task.columns,
         "vocabulary": list(task.vocabulary),
         "undecided": task.undecided_token,
-        "violation": task.wording.violation,
+        "violation": WORDS[task.name].violation,
         "mask": task.mask_token,
         "look": task.look(),
         "near": [np.flatnonzero(row).tolist() for row in nearest.matrix],

@@ -25,7 +25,7 @@ from air.results.attention import AttentionMeasures, Cells, Overall
 from air.results.emergence import EmergenceMeasures, Snapshot
 from air.results.freeze import Effect, FreezeMeasures
 from air.results.record import Curve, Maybe
-from air.tasks.task import Measure
+from air.tasks.words import Measure
 
 K = TypeVar("K")
 T = TypeVar("T")

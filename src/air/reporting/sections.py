@@ -7,7 +7,7 @@ from air.files import UserError
 from air.reporting.display import Display, markup, show
 from air.reporting.study import Study
 from air.tasks.registry import TASKS
-from air.tasks.task import Measure, Wording
+from air.tasks.words import WORDS, Measure, Wording
 
 # the two contrasts that every task has
 OTHERS = {
@@ -26,7 +26,7 @@ def wording(task: str) -> Wording:
         raise UserError(
             f"{paths.PARAMS_CHECKED}: tasks: {task} is none of {', '.join(TASKS)}; run air check"
         )
-    return TASKS[task].wording
+    return WORDS[task]
 
 
 def measure(task: str, contrast: str) -> Measure:

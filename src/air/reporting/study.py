@@ -13,17 +13,8 @@ import numpy as np
 import pandas as pd
 
 from air import paths
-from air.files import (
-    AGAIN,
-    UserError,
-    checked,
-    read_arrays,
-    read_json,
-    read_tensors,
-    read_yaml,
-    reading,
-    there,
-)
+from air.files import AGAIN, UserError, checked, read_json, read_yaml, reading, there
+from air.reading import read_arrays, read_tensors
 from air.reporting.inputs import Checked, Look, Paper, Params, Runs, VariantSpec, misfit
 from air.results.attention import AttentionMeasures, Maps
 from air.results.emergence import EmergenceMeasures, Strip

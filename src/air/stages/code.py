@@ -5,25 +5,37 @@ import hashlib
 from collections.abc import Iterator, Set
 from pathlib import Path
 
+from air.tasks.registry import CLASSES
+
 PACKAGE = Path(__file__).parents[1]
-# Modules that cannot: they check and refuse, say where files lie, or speak to the user. Parameters
-# are dependencies by their values; a stage imports the class of its own section.
+# Modules that cannot: they check and refuse, say where files or tasks lie, or speak to the user.
+# Parameters are dependencies by their values; a stage imports the class of its own section.
 WITHOUT_EFFECT = {
     "air", "air.cli", "air.files", "air.params", "air.paths", "air.progress", "air.stages",
-    "air.stages.code",
+    "air.stages.code", "air.tasks.registry",
 }  # fmt: skip
+TASKS = "air.tasks.registry"
 
 
-def modules(stage: str) -> list[Path]:
-    """The files of every module that can change what ``stage`` (the name of its file) writes."""
+def modules(stage: str, task: str | None = None) -> list[Path]:
+    """The files of every module that can change what ``stage`` (the name of its file) writes.
+
+    Args:
+        task: of one task; None for a stage that is run once for all of them.
+    """
     without = WITHOUT_EFFECT - ({"air.params"} if stage == "check" else set())  # which writes them
-    return imported(path_of(f"air.stages.{stage}"), without)
+    start = path_of(f"air.stages.{stage}")
+    found = imported(start, without)
+    if path_of(TASKS) in imported(start, without - {TASKS}):  # which finds tasks by their names
+        for name in [task] if task else CLASSES:
+            found = sorted({*found, *imported(path_of(f"air.tasks.{name}"), without)})
+    return found
 
 
-def digest(stage: str) -> str:
+def digest(stage: str, task: str) -> str:
     """One hash of the code of a stage."""
     content = hashlib.sha256()
-    for path in modules(stage):
+    for path in modules(stage, task):
         content.update(path.read_bytes())
     return content.hexdigest()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 from air import paths
+from air.explorer.config import ExploreConfig
 from air.explorer.page import Explored, body, explored, tries
 from air.explorer.recording import bytes_per_puzzle
-from air.params import load_params
+from air.params import TaskParams, load_params
 from air.reporting.pages import HERE, PAGES, digest
 from air.reporting.study import Run, Study
 from air.results.record import Record
@@ -30,16 +31,17 @@ def explore() -> Path:
     measures, puzzles, files = {}, dict[str, Puzzles](), [paths.PARAMS_CHECKED]
     for task in TASKS:
         section = params.task(task)
-        runs = section.explored()
+        config: ExploreConfig = section.explore
+        runs = _shown(config, section)
         too_large = []
         for run in runs:
             with subject(task, *run) as of:
                 model = of.model.to(of.device)
-                fits = model.parameter_count <= section.explore.most_parameters(len(runs))
-                number = section.explore.puzzles
+                fits = model.parameter_count <= config.most_parameters(len(runs))
+                number = config.puzzles
                 if not fits:
                     too_large.append(f"{run[0]} seed {run[1]}")
-                    room = section.explore.part(len(runs)) * 3 / 4 / bytes_per_puzzle(model)
+                    room = config.part(len(runs)) * 3 / 4 / bytes_per_puzzle(model)
                     number = max(1, min(number, int(room)))
                 shown = of.puzzles.first(number)
                 solved = study.solved(task, run)
@@ -57,10 +59,10 @@ def explore() -> Path:
             }
             files.append(paths.run(task, *run) / "model.safetensors")
         if too_large:
-            most = section.explore.most_parameters(len(runs))
+            most = config.most_parameters(len(runs))
             log.info(
                 f"explore: {task} {', '.join(too_large)}: more than {most:,} parameters, too large "
-                f"for {task}.explore.megabytes {section.explore.megabytes:g}; the page shows "
+                f"for {task}.explore.megabytes {config.megabytes:g}; the page shows "
                 f"recorded rollouts of {len(puzzles[task])} test puzzles instead"
             )
     templates = Environment(loader=FileSystemLoader(HERE), autoescape=False)
@@ -80,3 +82,12 @@ def explore() -> Path:
     )
     write_text(page, text)
     return page
+
+
+def _shown(config: ExploreConfig, section: TaskParams) -> list[Run]:
+    """The runs on the page: (variant or name of an imported model, seed)."""
+    probed = section.probes.rollout
+    variants = probed.variants if config.variants is None else config.variants
+    seeds = probed.seeds[:1] if config.seeds is None else config.seeds
+    runs = [(variant, seed) for variant in variants for seed in seeds]
+    return [*runs, *((name, 0) for name in section.imported)]

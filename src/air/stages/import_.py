@@ -11,6 +11,7 @@ from air.foreign.sources import find
 from air.model.network import AIR
 from air.params import load_params
 from air.results.imported import Hub, Imported, Sizes, Step
+from air.stages.inputs import puzzles_of
 from air.writing import free, write_json
 
 log = logging.getLogger(__name__)
@@ -21,15 +22,16 @@ def import_(task: str, name: str) -> None:
     """Write model.safetensors, snapshots.safetensors (maybe with none) and import.json.
 
     Raises:
-        UserError: no such model is named, or it cannot be found or read.
+        UserError: no such model is named, it cannot be found or read, or there are no puzzles.
     """
     section = load_params().task(task)
     if name not in section.imported:
         named = ", ".join(section.imported) or "empty"
         raise UserError(f"params.yaml: {task}.imported: {name} is not there; the list is {named}")
-    config, cells = section.checkpoints[name], section.data.task().cells
-    out = paths.run(task, name, 0)
+    config, out = section.checkpoints[name], paths.run(task, name, 0)
     free(*(out / file for file in OUTPUTS))
+    with puzzles_of(task, "test") as puzzles:
+        cells = puzzles.task.cells
     model, origin, snapshots = import_found(find(config.source), config.variant, cells)
     if origin["task"] not in (task, None):
         raise UserError(

@@ -15,7 +15,7 @@ from air.files import OutOfRange, UserError
 from air.model.network import AIR
 from air.model.variants import Variant
 from air.params import Params, TaskParams, load_params
-from air.tasks.registry import load_puzzles
+from air.tasks.puzzles import load_puzzles
 from air.tasks.task import Puzzles
 from air.writing import free
 

@@ -115,7 +115,7 @@ def _identity(run: Run, params: Params, puzzles: Puzzles, device: torch.device) 
         "seed": run.seed,
         "compute": params.compute.model_dump(),
         "device": device.type,
-        "code": code.digest("train"),
+        "code": code.digest("train", puzzles.task.name),
         "puzzles": identity(puzzles),
     }
 

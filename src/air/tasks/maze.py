@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from air.tasks.task import PAD, Measure, Neighbourhood, Wording
+from air.tasks.sampling import dihedral
+from air.tasks.task import PAD, Neighbourhood
 
 WALL, FREE, START, GOAL, PATH = range(1, 6)
 
@@ -21,21 +22,6 @@ class Maze:
     csv_symbols: tuple[str, ...] = ("", *vocabulary[1:])
     mask_token = PATH
     undecided_token = PAD
-    wording = Wording(
-        rules="The answer marks a shortest path from start to goal. In the mazes made here it is "
-        "the only one of its length.",
-        query="path cells",
-        mask="on the path",
-        undecided="padding",
-        violation="differs from the answer",
-        neighbourhoods={
-            "nbr4": Measure("on 4 neighbours", "share, per cell"),
-            "nbr8": Measure("on 8 neighbours", "share, per cell"),
-            "win5": Measure("on 5 x 5 window", "share, per cell"),
-        },
-        shares=("walls",),
-        filled="#o",
-    )
 
     def __init__(self, size: int, members: int = 1) -> None:
         if not (1 <= size <= 64 and 1 <= members <= 8):
@@ -91,10 +77,3 @@ class Maze:
         """The least of each board's eight dihedral images, as bytes: equal for equal mazes."""
         images = np.ascontiguousarray(boards[:, dihedral(self.rows)])
         return np.sort(images.view(f"S{self.cells}")[:, :, 0], axis=1)[:, 0]
-
-
-def dihedral(size: int) -> np.ndarray:
-    """The eight symmetries of a square: ``board[dihedral(n)[g]]`` is image g; image 0 is itself."""
-    grid = np.arange(size * size).reshape(size, size)
-    turns = [np.rot90(flipped, turn) for flipped in (grid, grid.T) for turn in range(4)]
-    return np.stack([turned.reshape(-1) for turned in turns])

@@ -1,55 +1,32 @@
-"""The tasks by name, and how a data file becomes puzzles of its task again."""
+"""The tasks by name. Each lies in the module of its name, which is read when it is asked for.
 
-from pathlib import Path
-from typing import Any
+So a run depends on its own task alone, and a new task makes no model stale.
+"""
 
-from air.files import AGAIN, UserError, read_tensors, short
-from air.tasks.maze import Maze
-from air.tasks.sudoku import Sudoku
-from air.tasks.task import SCHEMA, Puzzles, Task
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from air.tasks.task import Task
+
+CLASSES = {"sudoku": "Sudoku", "maze": "Maze"}
+
+
+class _Tasks(Mapping[str, "type[Task]"]):
+    def __getitem__(self, name: str) -> "type[Task]":
+        found: type[Task] = getattr(import_module(f"air.tasks.{name}"), CLASSES[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CLASSES)
+
+    def __len__(self) -> int:
+        return len(CLASSES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in CLASSES
+
 
 #: Every task by its name.
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Sudoku, Maze)}
-
-
-def build(spec: dict[str, Any]) -> Task:
-    """The task that ``spec`` (:meth:`air.tasks.task.Task.spec`) describes.
-
-    Raises:
-        KeyError, TypeError, ValueError: it describes none.
-    """
-    arguments = dict(spec)
-    if any(type(value) is not int for name, value in arguments.items() if name != "name"):
-        raise TypeError(f"its sizes are no whole numbers: {short(spec)}")
-    return TASKS[arguments.pop("name")](**arguments)
-
-
-def load_puzzles(path: Path) -> Puzzles:
-    """Read a split written by :meth:`.Puzzles.save`; its boards stay in the file until used.
-
-    Raises:
-        UserError: the file is missing, damaged, of another schema, or its tokens do not fit.
-    """
-    tensors, header = read_tensors(path, "puzzles", mapped=True)
-    if header.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {header.get('schema')}, but this version reads {SCHEMA}")
-    try:
-        task, seed, sha256 = build(header["task"]), header["seed"], header["sha256"]
-        if type(seed) is not int or not 0 <= seed < 2**63:
-            raise ValueError(f"seed {short(seed)}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its header describes no puzzles ({error}); {AGAIN}") from None
-    if not {"inputs", "labels"} <= set(tensors):
-        raise UserError(f"{path}: holds no inputs and labels of type uint8")
-    inputs, labels = tensors["inputs"], tensors["labels"]
-    for name, boards in (("inputs", inputs), ("labels", labels)):
-        if boards.ndim != 2 or boards.shape[1] != task.cells:
-            raise UserError(f"{path}: {name} must be boards of {task.cells} cells")
-        if boards.size and boards.max() >= len(task.vocabulary):
-            raise UserError(f"{path}: {name} hold a token beyond {len(task.vocabulary) - 1}")
-    if not 0 < len(inputs) == len(labels):
-        raise UserError(f"{path}: holds {len(inputs)} questions and {len(labels)} answers; {AGAIN}")
-    puzzles = Puzzles(task, inputs, labels, seed)
-    if puzzles.sha256 != sha256:
-        raise UserError(f"{path}: its boards are not those that were written; delete it, run again")
-    return puzzles
+TASKS: Mapping[str, "type[Task]"] = _Tasks()

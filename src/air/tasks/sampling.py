@@ -2,6 +2,7 @@
 
 Sequential draws (generating puzzle j) come from numpy's Philox under the key (seed, purpose, j).
 Draws for many keys at once (member k of puzzle i) come from a hash of the key, which vectorises.
+The symmetries of a square, by which more than one task makes its members, stand here, too.
 """
 
 import zlib
@@ -33,3 +34,10 @@ def member_words(seed: int, puzzle: np.ndarray, member: np.ndarray, count: int) 
     key = mix(key ^ puzzle.astype(np.uint64))
     key = mix(key ^ member.astype(np.uint64))
     return mix(key[:, None] + np.arange(count, dtype=np.uint64) * _GOLDEN)
+
+
+def dihedral(size: int) -> np.ndarray:
+    """The eight symmetries of a square: ``board[dihedral(n)[g]]`` is image g; image 0 is itself."""
+    grid = np.arange(size * size).reshape(size, size)
+    turns = [np.rot90(flipped, turn) for flipped in (grid, grid.T) for turn in range(4)]
+    return np.stack([turned.reshape(-1) for turned in turns])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from air.tasks.sampling import mix
-from air.tasks.task import Measure, Neighbourhood, Wording
+from air.tasks.task import Neighbourhood
 
 BLANK = 1
 
@@ -20,21 +20,6 @@ class Sudoku:
     title = "Sudoku"
     mask_token = BLANK
     undecided_token = BLANK
-    wording = Wording(
-        rules="Every row, column and box holds each digit once. The rating is the number of dead "
-        "ends that a solver runs into that fills in what is forced and otherwise guesses: at 0, "
-        "nothing has to be guessed.",
-        query="blank cells of the question",
-        mask="blank",
-        undecided="a blank",
-        violation="shares its digit with a cell of its row, column or box",
-        neighbourhoods={
-            "nbr": Measure("on row, column, box"),
-            "row": Measure("on the row"),
-            "column": Measure("on the column"),
-            "box": Measure("on the box"),
-        },
-    )
 
     def __init__(self, box_rows: int, box_columns: int, members: int = 1000) -> None:
         if not (1 <= box_rows <= box_columns and box_rows * box_columns <= 16 and members > 0):

@@ -34,36 +34,11 @@ class Neighbourhood(NamedTuple):
     parts: Mapping[str, np.ndarray] = WHOLE
 
 
-class Measure(NamedTuple):
-    """How a contrast of attention is called, and in what it is measured."""
-
-    title: str
-    unit: str = "share"
-
-
-class Wording(NamedTuple):
-    """What a task's things are called, in sentences that the report makes for every task."""
-
-    rules: str  #: what its puzzles ask for
-    query: str  #: the cells whose attention is measured
-    mask: str  #: a cell that shows ``mask_token`` is ...
-    undecided: str  #: a cell that shows ``undecided_token`` shows ...
-    violation: str  #: a cell that is wrong by the task's own rule ...
-    neighbourhoods: dict[str, Measure]  #: the contrast on each, also on parts; default: its name
-    shares: tuple[str, ...] = ()  #: traits that are cells of the question: also shown as a share
-    filled: str = ""  #: symbols that are not written where a board is drawn: their fill says them
-
-    def neighbourhood(self, name: str) -> Measure:
-        """What the contrast on a neighbourhood is called."""
-        return self.neighbourhoods.get(name) or Measure(f"on {name}")
-
-
 class Task(Protocol):
     """What probes, training and reports may ask of a task. They never ask which task it is."""
 
     name: str  #: in params.yaml, commands and paths
     title: str  #: in the report
-    wording: Wording  #: in the report, too
     vocabulary: tuple[str, ...]  #: the symbol of each token; token 0 is PAD
     csv_symbols: tuple[str, ...]  #: the same in CSV files; "" for a token that does not occur there
     rows: int  #: of a board

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from air.files import Arrays, UserError, read_tensors
+from air.files import UserError
 from air.model.network import AIR
+from air.reading import Arrays, read_tensors
 from air.training.curve import Averages, Row
 from air.training.optim import AdamATan2
 from air.training.parallel import Ranks
