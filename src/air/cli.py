@@ -98,6 +98,12 @@ def main() -> None:
         said = UserError(error.format_message().replace("Value error, ", "").rstrip("."))
         log.error("%s; see --help", said)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "air") or package in sys.stdlib_module_names:
+            raise  # a mistake of ours
+        log.error("%s", _not_installed(package))
+        sys.exit(2)
     except BrokenPipeError:  # nobody reads our output any more, such as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -105,6 +111,13 @@ def main() -> None:
         name = error.filename2 or error.filename or "cannot write"
         log.error("%s", UserError(f"{name}: {error.strerror}"))
         sys.exit(2 if error.errno in IN_THE_WAY else 1)
+
+
+def _not_installed(package: str) -> UserError:
+    return UserError(
+        f"this command needs the package {package}, which is not installed; install the extra "
+        "`pipeline`, in the project's folder: pip install '.[pipeline]'"
+    )
 
 
 def _run_the_code_of_this_folder() -> None:

@@ -23,7 +23,7 @@ class _Kind(BaseModel):
 
     def faults(self, inputs: np.ndarray, labels: np.ndarray) -> list[str]:
         """The marked path must be a shortest one, and nothing else changed."""
-        from air.sources.search import walk  # late: needs the compiler
+        from air.sources.search import walk  # late: loads the compiler, if it is there
 
         task = self.task()
         found = np.full(len(inputs), "", dtype=object)
@@ -64,7 +64,9 @@ class MazeGenerated(_Kind, Generated):
     )
 
     def search(self) -> Search:
-        from air.sources.search import maze_attempt  # late: only generation needs the compiler
+        import numba  # noqa: F401  # late: only generation needs the compiler
+
+        from air.sources.search import maze_attempt
 
         cells = self.size**2
 

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit, uint64
+from numpy import uint64
 
 Array = np.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
+    """``function`` compiled, or as it is where there is no numba: fast enough for a few puzzles."""
+    try:
+        from numba import njit
+    except ModuleNotFoundError:  # it is not in the base install, whose `air solve` checks puzzles
+        return function
     compiled_function: Any = njit(nogil=True, cache=True)(function)
     return cast(Function, compiled_function)
 
@@ -103,7 +108,7 @@ def solve(
     board = np.zeros(cells, np.int8)
     for cell in range(cells):
         if givens[cell]:
-            bit = 1 << (givens[cell] - 1)
+            bit = 1 << (int(givens[cell]) - 1)
             for kind in range(3):
                 if used[kind, unit[kind, cell]] & bit:
                     return 0, 0
@@ -196,7 +201,7 @@ def solve(
         while written > at:
             written -= 1
             undone = trail[written]
-            set_digit(board, used, unit, undone, 1 << (board[undone] - 1))
+            set_digit(board, used, unit, undone, 1 << (int(board[undone]) - 1))
         bit = guess_left[depth - 1] & -guess_left[depth - 1]
         guess_left[depth - 1] &= ~bit
         if guess_left[depth - 1] == 0:

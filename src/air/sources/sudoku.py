@@ -52,7 +52,7 @@ class _Kind(BaseModel):
 
     def solve(self, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """A question must have one solution."""
-        from air.sources.search import solve  # late: needs the compiler
+        from air.sources.search import solve  # late: loads the compiler, if it is there
 
         task = self.task()
         unit = _units(task)
@@ -92,7 +92,9 @@ class SudokuGenerated(_Kind, Generated):
         return self
 
     def search(self) -> Search:
-        from air.sources.search import sudoku_attempt  # late: only generation needs the compiler
+        import numba  # noqa: F401  # late: only generation needs the compiler
+
+        from air.sources.search import sudoku_attempt
 
         task = self.task()
         unit = _units(task)
