@@ -4,7 +4,7 @@ What is there is checked against its type (``air.results``, ``inputs``): a damag
 report by its name.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,8 +45,8 @@ class Study:
 
     checked: Checked
     published: Paper
-    # files are read once: pages ask for the same measures again and again
-    _read: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
+    # every file is read once: pages ask for the same measures again and again
+    _read: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls) -> "Study":
@@ -76,7 +76,7 @@ class Study:
 
     def runs(self, task: str) -> pd.DataFrame:
         """One row per evaluated training run: variant, seed, and evaluation.json's entries."""
-        return self._once((task, "runs"), lambda: self._runs(task))
+        return self._once(("runs", task), lambda: self._runs(task))
 
     def _runs(self, task: str) -> pd.DataFrame:
         found = self._measures(task, self.chosen(task), "evaluation", Evaluation)
@@ -151,23 +151,32 @@ class Study:
     def probe(self, task: str, name: str, form: type[F]) -> dict[Run, F]:
         """What a probe has measured (``NAME.json``), by run, as objects of its type."""
         chosen = self._probed(task, name)
-        return self._once((task, name), lambda: self._measures(task, chosen, name, form))
+        return self._once(("probe", task, name), lambda: self._measures(task, chosen, name, form))
 
     def _probed(self, task: str, name: str) -> list[Run]:
         return [*_runs(self.params.task(task).probes.of(name)), *self.imported(task)]
 
     def skipped(self, task: str, name: str) -> dict[Run, str]:
         """Why a probe has measured nothing, by run: what stands in NAME.json then."""
-        files = _files(task, self._probed(task, name), f"{name}.json")
-        reasons = {run: _reason(read_json(path, object)) for run, path in files.items()}
+        contents = self._contents(task, self._probed(task, name), name)
+        reasons = {run: _reason(content) for run, content in contents.items()}
         return {run: reason for run, reason in reasons.items() if reason}
+
+    def _contents(self, task: str, chosen: list[Run], name: str) -> dict[Run, object]:
+        """What stands in NAME.json, by run, before it is checked."""
+
+        def read() -> dict[Run, object]:
+            files = _files(task, chosen, f"{name}.json")
+            return {run: read_json(path, object) for run, path in files.items()}
+
+        return self._once(("contents", task, name), read)
 
     def _measures(self, task: str, chosen: list[Run], name: str, form: type[F]) -> dict[Run, F]:
         measures: dict[Run, F] = {}
-        for run, path in _files(task, chosen, f"{name}.json").items():
-            content = read_json(path, object)
+        for run, content in self._contents(task, chosen, name).items():
             if _reason(content):
                 continue
+            path = paths.run(task, *run) / f"{name}.json"
             measures[run] = checked(form, content, path)
             first = next(iter(measures))
             # models of ours are alike; those of others have sizes of their own
@@ -204,7 +213,7 @@ class Study:
 
     def curves(self, task: str) -> dict[Run, pd.DataFrame]:
         """training.csv of every run."""
-        return self._once((task, "training"), lambda: self._curves(task))
+        return self._once(("curves", task), lambda: self._curves(task))
 
     def _curves(self, task: str) -> dict[Run, pd.DataFrame]:
         curves: dict[Run, pd.DataFrame] = {}
@@ -218,6 +227,9 @@ class Study:
 
     def boards(self, task: str, run: Run) -> Boards | None:
         """rollout.npz of a run."""
+        return self._once(("boards", task, run), lambda: self._boards(task, run))
+
+    def _boards(self, task: str, run: Run) -> Boards | None:
         path = paths.run(task, *run) / "rollout.npz"
         measures, look = self.rollouts(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
@@ -226,6 +238,9 @@ class Study:
 
     def strip(self, task: str, run: Run) -> Strip | None:
         """emergence.npz of a run."""
+        return self._once(("strip", task, run), lambda: self._strip(task, run))
+
+    def _strip(self, task: str, run: Run) -> Strip | None:
         path = paths.run(task, *run) / "emergence.npz"
         measures, look = self.emergences(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
@@ -235,6 +250,9 @@ class Study:
 
     def maps(self, task: str, run: Run) -> Maps | None:
         """attention.npz of a run."""
+        return self._once(("maps", task, run), lambda: self._maps(task, run))
+
+    def _maps(self, task: str, run: Run) -> Maps | None:
         path = paths.run(task, *run) / "attention.npz"
         measures, look = self.attentions(task).get(run), self.look(task)
         if not there(path) or measures is None or look is None:
@@ -246,10 +264,13 @@ class Study:
     def look(self, task: str, split: str = "test") -> Look | None:
         """How a task's boards are drawn, and its symbols: the header of a split's file."""
         path = paths.data(task, split)
-        return read_look(path) if there(path) else None
+        return self._once(("look", path), lambda: read_look(path) if there(path) else None)
 
     def statistics(self, task: str) -> Statistics | None:
         """statistics.json of a task's data set."""
+        return self._once(("statistics", task), lambda: self._statistics(task))
+
+    def _statistics(self, task: str) -> Statistics | None:
         path, look = paths.statistics(task), self.look(task)
         if not there(path):
             return None
@@ -286,7 +307,7 @@ class Study:
 
     def imported(self, task: str) -> dict[Run, Imported | None]:
         """The models that others trained: import.json, where it is there."""
-        return self._once((task, "imported"), lambda: self._imported(task))
+        return self._once(("imported", task), lambda: self._imported(task))
 
     def _imported(self, task: str) -> dict[Run, Imported | None]:
         runs = [(name, 0) for name in self.params.task(task).imported]
@@ -303,7 +324,7 @@ class Study:
         name = run[0] if run in self.imported(task) else f"{run[0]}, seed {run[1]}"
         return f"{self.tasks[task]}, {name}"
 
-    def _once(self, key: tuple[str, str], read: Callable[[], T]) -> T:
+    def _once(self, key: tuple[Hashable, ...], read: Callable[[], T]) -> T:
         if key not in self._read:
             self._read[key] = read()
         found: T = self._read[key]
