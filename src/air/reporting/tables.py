@@ -55,6 +55,8 @@ def evidence(study: Study) -> Display:
 def rules() -> Display:
     """How verdicts come about, as the code says it, and the thresholds of each claim."""
     blocks = (judging.__doc__ or "").split("\n\n", 1)[1].strip().split("\n\n")
+    details = dict.fromkeys(claim.details for claim in CLAIMS.values() if claim.details)
+    blocks[-1] += "".join(f"\n- {one}" for one in details)  # the last is a list
     thresholds: dict[str, object] = {
         name: getattr(judging, name) for name in ("LEAST_RUNS", "SATURATED", "RISE", "LEARNED")
     }

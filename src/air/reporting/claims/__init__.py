@@ -17,27 +17,6 @@ A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
 - A claim about several tasks holds if it holds in all of them, and fails if it fails in any.
 - A model that others trained is held against C2, C3 and C5 as a run of Lx_H is, under its own name.
   It decides no verdict, and no other claim is about it.
-- X1 and X2 are claims of this project. They compare variants that only add the input: where it
-  enters asymmetrically the effect should lie beyond the threshold ``none``, elsewhere within it.
-  They need a learned run of both kinds (for X1, L-sided and H-sided variants count as two kinds).
-- X3, also of this project, is about the order of events in training. It is decided in every run
-  that has learned and was probed at snapshots, of a variant that only adds the input, and adds it
-  asymmetrically: in others no split is expected. The split has come at the first snapshot from
-  which on the attention nearby of L-updates, less that of H-updates, lies beyond ``band`` on one
-  side. It is taken over all layers and all query cells, since early in training a violation is near
-  almost every cell, which leaves too few of the control cells of C5 and X1. Solving has come at the
-  first snapshot above the share ``some`` of puzzles, half-way at the first above the part ``half``
-  of the last snapshot's share. A snapshot shows an event if its whole interval over puzzles lies
-  beyond the threshold, and rules it out if the whole interval does not. The claim holds in a run if
-  the split is shown by an earlier snapshot than the first that does not rule out solving or
-  half-way. It fails if a snapshot rules the split out at or after the first that shows either.
-  Events that the same snapshot is the first to show have no order, also if it is the first after
-  step 0; a split that this one shows alone came first. A split that step 0 shows, before training,
-  decides nothing. X3 holds if it holds in all of these runs, and fails if it fails in more than
-  half.
-
-Where C1 is not decided, ``runs_to_decide`` is the number of runs per group at which an effect and a
-spread like those observed would exclude zero.
 """
 
 from typing import Any

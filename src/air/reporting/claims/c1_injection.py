@@ -78,6 +78,10 @@ class Injection(Claim):
         f"lies below; only with {LEAST_RUNS} runs or more in each group, and only if all have "
         "finished learning."
     )
+    details = (
+        "Where C1 is not decided, ``runs_to_decide`` is the number of runs per group at which an "
+        "effect and a spread like those observed would exclude zero."
+    )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
         if found.effect is None:

@@ -59,6 +59,7 @@ class Claim(ABC):
     tasks: ClassVar[tuple[str, ...]]  #: those it is about
     own: ClassVar[bool] = False  #: of this project, not of the paper
     rule: ClassVar[str] = ""  #: when it holds, in a sentence
+    details: ClassVar[str] = ""  #: what the rules common to all leave open, for the page
     thresholds: ClassVar[tuple[str, ...]] = ()  #: names of the attributes that the page shows
     finding: ClassVar[type[Finding]]
 

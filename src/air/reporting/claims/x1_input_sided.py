@@ -2,7 +2,7 @@
 
 from air.reporting.claims.claim import Claim
 from air.reporting.claims.picture import Picture
-from air.reporting.claims.sides import Sides, over_sides
+from air.reporting.claims.sides import DETAILS, Sides, over_sides
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures, Overall
 
@@ -32,6 +32,8 @@ class InputSided(Claim):
         "input enters more strongly, or within it where it enters both alike; holds only with two "
         "of these three kinds."
     )
+
+    details = DETAILS
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
         return found.picture("attention nearby, L-update less H-update", self.none[task])

@@ -2,7 +2,7 @@
 
 from air.reporting.claims.claim import Claim
 from air.reporting.claims.picture import Picture
-from air.reporting.claims.sides import Sides, over_sides
+from air.reporting.claims.sides import DETAILS, Sides, over_sides
 from air.reporting.study import Study
 from air.results.attention import Overall
 from air.results.rollout import RolloutMeasures
@@ -31,6 +31,8 @@ class Surer(Claim):
         "Holds in a run if its interval lies above the band where the input enters asymmetrically, "
         "and within it where it does not; only if runs of both kinds were probed."
     )
+
+    details = DETAILS
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
         return found.picture("margin of the best token, z_H less z_L", self.none)

@@ -119,8 +119,27 @@ class SplitFirst(Claim):
     half = 0.5
     thresholds = ("band", "some", "half")
     rule = (
-        "Holds in a run if a snapshot shows the split before any leaves open that either share of "
-        "puzzles is solved; fails if one rules the split out once either is shown to be solved."
+        "Holds in a run if the split is certain at a snapshot before the first at which either "
+        "accuracy threshold may have been reached; fails if the split is ruled out at or after the "
+        "first at which one has certainly been reached."
+    )
+    details = (
+        "X3, also of this project, is about the order of events in training. It is decided in "
+        "every run that has learned and was probed at snapshots, of a variant that only adds the "
+        "input, and adds it asymmetrically: in others no split is expected. The split has come at "
+        "the first snapshot from which on the attention nearby of L-updates, less that of "
+        "H-updates, lies beyond ``band`` on one side. It is taken over all layers and all query "
+        "cells, since early in training a violation is near almost every cell, which leaves too "
+        "few of the control cells of C5 and X1. Solving has come at the first snapshot above the "
+        "share ``some`` of puzzles, half-way at the first above the part ``half`` of the last "
+        "snapshot's share. A snapshot shows an event if its whole interval over puzzles lies "
+        "beyond the threshold, and rules it out if the whole interval does not. The claim holds in "
+        "a run if the split is shown by an earlier snapshot than the first that does not rule out "
+        "solving or half-way. It fails if a snapshot rules the split out at or after the first "
+        "that shows either. Two events first seen at the same snapshot cannot be ordered, even at "
+        "the first snapshot after step 0; if that snapshot shows the split and rules the others "
+        "out, the split came first. A split that step 0 shows, before training, decides nothing. "
+        "X3 holds if it holds in all of these runs, and fails if it fails in more than half."
     )
 
     def judge(self, study: Study, task: str) -> Found:
