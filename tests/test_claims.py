@@ -345,7 +345,7 @@ def test_every_probed_run_is_a_dot() -> None:
     assert [row.points[0].interval for row in near.rows] == [UP, DOWN]
     assert [row.points[0].interval for row in broken.rows] == [DOWN, UP]
     assert [row.published for row in near.rows] == [
-        mean for mean, _ in made_up.published.attention["sudoku"].control.d_nbr
+        mean for mean, _ in made_up.published.attention["sudoku"].nearest
     ][:2]
     assert len(drawn("C5", made_up, "maze")) == 1  # violations are said of Sudoku alone
     (picture,) = drawn("X1", made_up)

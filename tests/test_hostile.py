@@ -342,6 +342,8 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
     (PAPER, swap("mean: 58.7", "mean: many"), "claims",
      "accuracy.L_Hx.sudoku.mean: input should be a valid number, not 'many'"),
     (PAPER, swap("freeze:", "froze:"), "claims", "freeze: this key is missing"),
+    (PAPER, swap("d_nbr: [", "d_nbr: [0, "), "claims",
+     "attention.sudoku.control.d_nbr.0: input should be a valid list, not 0"),
     # notebooks
     ("reports/cost.ipynb", text("[]"), "report cost", "not a notebook ("),
     ("reports/cost.ipynb", text('{"cells": 1, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'),

@@ -189,14 +189,18 @@ class Freezing(Record):
     freeze_L: _FrozenL
 
 
-class _Control(Record):
-    d_nbr: list[Ends]
-
-
 class Attended(Record):
-    """Contrasts per layer: mean and half-width."""
+    """Contrasts on control cells, by name: mean and half-width per layer.
 
-    control: _Control
+    As in attention.json, the first is that on the task's first neighbourhood.
+    """
+
+    control: Annotated[dict[str, list[Ends]], Field(min_length=1)]
+
+    @property
+    def nearest(self) -> list[Ends]:
+        """The contrast that claims are about."""
+        return next(iter(self.control.values()))
 
 
 class Paper(Record):

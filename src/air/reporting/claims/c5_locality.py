@@ -106,7 +106,7 @@ class Locality(Claim):
         paper = study.published.attention.get(task)
         if paper is None:
             return result
-        published = [mean for mean, _ in paper.control.d_nbr]
+        published = [mean for mean, _ in paper.nearest]
         return result.model_copy(update={"published": published})
 
 
