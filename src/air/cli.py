@@ -215,26 +215,9 @@ def import_checkpoint(
 
     Of a folder, the last step; the weights at all of them go into snapshots.safetensors beside it.
     """
-    from air.checkpoint import save_model, save_snapshots
-    from air.foreign.checkpoints import import_found
-    from air.foreign.sources import find
+    from air.conversion import convert
 
-    found = find(path)
-    beside = Path() if found.hub else Path(path) if found.series else Path(path).parent
-    target = output or beside / "model.safetensors"
-    model, origin, snapshots = import_found(found, variant, cells)
-    if os.path.realpath(target) in map(os.path.realpath, found.steps.values()):
-        raise UserError(f"{target}: is the checkpoint itself; name another --output")
-    origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
-    if snapshots:
-        of_steps = target.with_name("snapshots.safetensors")
-        save_snapshots(model, snapshots, of_steps, origin)
-        log.info(f"{of_steps} written: steps {', '.join(map(str, snapshots))}")
-    save_model(model, target, origin)
-    log.info(
-        f"{target} written: {model.variant.name}, boards of {model.cells} cells, "
-        f"task {origin['task'] or 'unknown'}, seed {origin['seed']}"
-    )
+    convert(path, output, variant, cells, task, seed)
 
 
 @app.command(
