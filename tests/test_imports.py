@@ -22,6 +22,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from air.files import UserError
+from air.reporting.pages import provenance
 from air.sources.datasets import make
 from air.sources.imports import COLUMNS, read_csv
 from air.sources.maze import MazeCsv, MazeGenerated
@@ -599,19 +600,22 @@ def test_a_download_cut_short_is_refused_and_taken_up_again(hub: Hub, tmp_path: 
     assert imported(hub.address, home, revision="main") == f"10 30 {REVISION}"
 
 
-def test_a_branch_that_has_moved_is_asked_again_only_by_force(hub: Hub, tmp_path: Path) -> None:
-    """The stage as DVC runs it, which deletes the outputs before."""
+def smoke_from_the_hub(revision: str = "main", train: int = 10) -> str:
+    """The smoke preset with the hub's Sudokus."""
     text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
     before, after = text.split("  model:\n", 1)
     source = (
-        "    source: huggingface\n    repo: made/sudoku\n    revision: {revision}\n"
-        "    box: [3, 3]\n    train: {train}\n    test: null\n"
+        f"    source: huggingface\n    repo: made/sudoku\n    revision: {revision}\n"
+        f"    box: [3, 3]\n    train: {train}\n    test: null\n"
     )
-    before = before[: before.index("    source:")]
+    return f"{before[: before.index('    source:')]}{source}  model:\n{after}"
+
+
+def test_a_branch_that_has_moved_is_asked_again_only_by_force(hub: Hub, tmp_path: Path) -> None:
+    """The stage as DVC runs it, which deletes the outputs before."""
 
     def made(revision: str = "main", train: int = 10, address: str = hub.address) -> dict[str, Any]:
-        section = source.format(revision=revision, train=train)
-        (tmp_path / "params.yaml").write_text(f"{before}{section}  model:\n{after}")
+        (tmp_path / "params.yaml").write_text(smoke_from_the_hub(revision, train))
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
         command = ("-m", "air.cli", "data", "sudoku")
         ended = run(address, tmp_path / "home", *command, folder=tmp_path)
@@ -633,6 +637,22 @@ def test_a_branch_that_has_moved_is_asked_again_only_by_force(hub: Hub, tmp_path
     (tmp_path / ".resume/revision-sudoku.json").write_text('{"repo": "made/sudoku"}')
     with pytest.raises(AssertionError, match=r"revision-sudoku\.json: .*delete it and run again"):
         made()
+
+
+def test_pages_name_the_commit_that_the_data_were_read_at(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text(smoke_from_the_hub())
+    (tmp_path / "reports").mkdir()
+    shutil.copy(ROOT / "reports/paper.yaml", tmp_path / "reports")
+    for command in (["check"], ["data", "sudoku"], ["data", "maze"]):
+        ended = run(hub.address, tmp_path / "home", "-m", "air.cli", *command, folder=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    monkeypatch.chdir(tmp_path)
+    sudoku, maze = (f"{task} train X, {task} test X" for task in ("sudoku", "maze"))
+    shown = re.sub(r"\b(train|test) [0-9a-f]{8}\b", r"\1 X", provenance()["data"])
+    # the mazes are generated
+    assert shown == f"{sudoku}, sudoku from made/sudoku@<wbr>{REVISION}, {maze}"
 
 
 @pytest.mark.parametrize("revision", ["", "a b", "-x", "main\n", "x" * 201])

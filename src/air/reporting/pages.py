@@ -17,7 +17,7 @@ import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -271,7 +271,7 @@ def provenance() -> dict[str, str]:
     return {
         "preset": study.params.preset,
         "parameters": digest([paths.PARAMS_CHECKED]),
-        "data": ", ".join(_data(study)) or "not made yet",
+        "data": Markup(", ").join(_data(study)) or "not made yet",
         "report's code": digest(_code()),
         "computed": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
         "rendered by": ", ".join(
@@ -296,10 +296,15 @@ def _code() -> list[Path]:
 
 
 def _data(study: Study) -> list[str]:
-    """The hash of each split that there is, in short."""
-    return [
-        f"{task} {split} {look.sha256[:8]}"
-        for task in study.tasks
-        for split in ("train", "test")
-        if (look := study.look(task, split)) is not None
-    ]
+    """The hash of each split that there is, in short; of data from the hub also ``repo@commit``."""
+    found: list[str] = []
+    for task in study.tasks:
+        for split in ("train", "test"):
+            if (look := study.look(task, split)) is not None:
+                found.append(f"{task} {split} {look.sha256[:8]}")
+        statistics = study.statistics(task)
+        if statistics and statistics.revision:
+            # <wbr>: 40 digits and the name in one word would be wider than a phone
+            repo, commit = escape(statistics.repo), escape(statistics.revision)
+            found.append(Markup(f"{task} from {repo}@<wbr>{commit}"))
+    return found
