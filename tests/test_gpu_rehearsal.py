@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from memory import COMPILED, StepMemory, meta_model, step_memory
+from sizes import RECIPE, SIZES
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -34,6 +36,7 @@ from air.training.config import TrainConfig
 from air.training.curve import Averages
 from air.training.loop import Run, train
 from air.training.step import fresh_carry, training_step
+from tests.conftest import ROOT
 
 GPU = torch.device("cuda", 0)
 BATCH = 768
@@ -197,6 +200,54 @@ def test_what_is_measured_is_read_where_it_is_meant_to_be(
         probes.attention(model, puzzles, [0, 1], device=GPU)
         assert set(reads) == {"captures_of", "after", "_stacked"}
         assert reads["captures_of"] == 2  # the boards, once a batch
+
+
+def counted(size: str, slots: int, variant: str = "Lx_H", **recipe: Any) -> StepMemory:
+    config, vocabulary, cells, _ = SIZES[size]
+    model = meta_model(config, variant, vocabulary, cells)
+    return step_memory(model, slots, RECIPE.model_copy(update=recipe))
+
+
+def measured(row: str) -> float:
+    """Bytes on an H100: the memory in a row of docs/training.md, Speed."""
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| {row}.* ([\d.]+) GiB \|$", text, re.MULTILINE)
+    assert found, row
+    return float(found[1]) * 2**30
+
+
+def test_the_memory_counted_is_that_of_a_gpu() -> None:
+    sudoku, maze = counted("paper", 768), counted("maze", 96)
+    assert sudoku.peak == pytest.approx(measured("ours, eager"), rel=0.02)
+    assert COMPILED * sudoku.peak == pytest.approx(measured("ours, compiled"), rel=0.02)
+    assert COMPILED * maze.peak == pytest.approx(measured("a step of 96 mazes"), rel=0.02)
+    # another step takes another memory, and the bounds tell
+    for of in (counted("paper", 768, gradient="last_cycle"), counted("paper", 800)):
+        assert of.peak != pytest.approx(measured("ours, eager"), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        ("hrm", "level_token_prepend_no_strip"),
+        pytest.param(tuple(PAPER_VARIANTS), marks=pytest.mark.slow),
+    ],
+    ids=["largest", "all"],
+)
+@pytest.mark.parametrize(("size", "slots"), [("paper", 768), ("maze", 96)])
+def test_the_memory_of_the_largest_step(size: str, slots: int, variants: tuple[str, ...]) -> None:
+    """Of all variants, with a running mean; what it consists of is printed (pytest -s)."""
+    usual = counted(size, slots).peak
+    found = {variant: counted(size, slots, variant, ema=0.999) for variant in variants}
+    largest = max(found, key=lambda variant: found[variant].peak)
+    print(f"\n{size} size, {slots} slots, {largest}: {found[largest]}")
+    assert largest == "hrm"  # whose two networks have twice the parameters
+    of = found[largest]
+    assert of.mean == of.parameters == of.gradients
+    assert of.optimiser == pytest.approx(2 * of.parameters, rel=1e-3)  # none of one embedding
+    kept = of.parameters + of.gradients + of.optimiser + of.mean + of.slots + of.saved
+    assert kept < of.peak < 1.12 * kept  # the rest: what an update of the look ahead makes
+    assert usual < of.peak < 1.03 * usual
 
 
 @pytest.mark.parametrize("variant", ["Lx_H", "hrm", "level_token_prepend"])
