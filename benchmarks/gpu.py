@@ -3,6 +3,7 @@
     python benchmarks/gpu.py                              # nine minutes at most
     python benchmarks/gpu.py --minutes 3 --out h100.json
     python benchmarks/gpu.py --device cpu --minutes 5     # a rehearsal, with small batches
+    python benchmarks/gpu.py --device cpu --tiny          # the script's own test, in seconds
 
 Needs torch, numpy, safetensors and pydantic alone. Everything is of the paper's size and in
 bfloat16, except for the reference vectors. The most important comes first: what has been measured
@@ -31,12 +32,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from sizes import TASKS, boards, build, flops_of_f, matrix_rate, synchronize  # noqa: E402
+from memory import META, step_memory  # noqa: E402
+from sizes import (  # noqa: E402
+    SIZES,
+    TASKS,
+    boards,
+    build,
+    flops_of_f,
+    matrix_rate,
+    shrink,
+    synchronize,
+)
 from steps import Ours, Plain  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from air.evaluation.accuracy import evaluate  # noqa: E402
-from air.model.config import ModelConfig  # noqa: E402
 from air.model.variants import Variant  # noqa: E402
 from air.probes.attention_maps import attention  # noqa: E402
 from air.probes.decoding import CPU, peak_memory  # noqa: E402
@@ -61,7 +71,9 @@ class Bench:
         on_gpu = device.type == "cuda"
         # Maze: what one of the paper's eight GPUs had
         self.batch = {"paper": 768, "maze": 96} if on_gpu else {"paper": 8, "maze": 1}
-        self.more = [384, 1536] if on_gpu else [4]
+        self.more = {"paper": [384, 1536], "maze": [48, 192]}
+        if not on_gpu:
+            self.more = {"paper": [4], "maze": [2]}
         self.steps = 20 if on_gpu else 2
         self.evaluated = {"paper": 8192, "maze": 256} if on_gpu else {"paper": 8, "maze": 1}
         self.evaluated_at_once = {"paper": 2048, "maze": 256} if on_gpu else self.evaluated
@@ -142,26 +154,28 @@ def reference_vectors(bench: Bench) -> Measured:
         yield f"reference vectors, {name}", far, f"{far:.1e}, bound {bounds[name]:.0e}: {met}"
 
 
-def training_steps(bench: Bench, size: str, batch: int, compared: bool = True) -> Measured:
-    """Our compiled step, beside the uncompiled and the plain one if ``compared``."""
+def training_steps(bench: Bench, size: str, batch: int, *sides: str) -> Measured:
+    """Our step, ``compiled`` or ``eager``, and the ``plain`` one: a row each.
+
+    The row of a side that does not fit in the GPU's memory says so, and the next one goes on.
+    """
     rate = bench.matrix_rate()
     yield "matrix product", rate, f"{rate / 1e12:,.2f} TFLOP/s"
     inputs, labels = boards(size, batch, bench.device)
     offer = (inputs, labels, torch.zeros(batch, dtype=torch.int32, device=bench.device))
     label = f"step, {size} size, {batch} slots"
-    for side in ("compiled", "eager", "plain") if compared else ("compiled",):
+    model = build(size, "bfloat16", META)
+    # a call of f for each update and look ahead; two with a gradient, which costs twice a call
+    work = (2 * model.config.updates_per_segment + 4) * flops_of_f(model, batch)
+    counted = step_memory(model, batch)
+    yield f"{label}, memory counted", vars(counted), str(counted)
+    for side in sides:
         bench.fresh_memory()
-        model = build(size, "bfloat16", bench.device)
-        if side == "compiled":
-            model.compile_f()
-        kind = Plain if side == "plain" else Ours
-        step = kind(model, fresh_carry(model, inputs, labels), offer)
-        first = bench.seconds(step)
-        step()
-        turns = [bench.seconds(step, max(bench.steps // 4, 1)) for _ in range(4)]
-        taken = statistics.median(turns)
-        # a call of f for each update and look ahead; two with a gradient, which costs twice a call
-        work = (2 * model.config.updates_per_segment + 4) * flops_of_f(model, batch)
+        try:
+            first, taken = _step_times(bench, size, side, offer)
+        except torch.OutOfMemoryError:
+            yield f"{label}, {side}", None, "does not fit in the memory of this GPU"
+            continue
         memory = peak_memory(bench.device) / 2**30
         found = {
             "seconds": taken, "first": first, "flop": work, "share": work / taken / rate,
@@ -173,7 +187,21 @@ def training_steps(bench: Bench, size: str, batch: int, compared: bool = True) -
             f"{1000 * taken:,.1f} ms, {work / taken / rate:.0%} of the matrix rate, "
             f"{memory:.1f} GiB, first step {first:.0f} s",
         )
-        del model, step
+
+
+def _step_times(
+    bench: Bench, size: str, side: str, offer: tuple[Tensor, ...]
+) -> tuple[float, float]:
+    """Seconds of the first step, and of one later on (the median of four turns)."""
+    model = build(size, "bfloat16", bench.device)
+    if side == "compiled":
+        model.compile_f()
+    kind = Plain if side == "plain" else Ours
+    step = kind(model, fresh_carry(model, offer[0], offer[1]), offer)
+    first = bench.seconds(step)
+    step()
+    turns = [bench.seconds(step, max(bench.steps // 4, 1)) for _ in range(4)]
+    return first, statistics.median(turns)
 
 
 def repeats(bench: Bench) -> Measured:
@@ -181,7 +209,7 @@ def repeats(bench: Bench) -> Measured:
     batch, steps = bench.batch["paper"], bench.steps
     puzzles = bench.puzzles("paper", 1000)
     config = TrainConfig(steps=steps, batch_size=batch, log_every=steps)
-    run = Run(ModelConfig(), Variant.parse("Lx_H"), config, "bfloat16", 0)
+    run = Run(SIZES["paper"][0], Variant.parse("Lx_H"), config, "bfloat16", 0)
     digests, times = [], []
     for _ in range(2):
         with tempfile.TemporaryDirectory() as folder:
@@ -202,8 +230,9 @@ def deterministic_off(bench: Bench) -> Measured:
     """What repeatable kernels cost."""
     torch.use_deterministic_algorithms(False)
     try:
-        for name, found, text in training_steps(bench, "paper", bench.batch["paper"], False):
-            if name.startswith("step"):
+        steps = training_steps(bench, "paper", bench.batch["paper"], "compiled")
+        for name, found, text in steps:
+            if name.endswith("compiled"):
                 yield f"{name}, any kernels", found, text
     finally:
         torch.use_deterministic_algorithms(True)
@@ -251,14 +280,22 @@ def measures(bench: Bench, size: str) -> Measured:
 
 PARTS: dict[str, Callable[[Bench], Measured]] = {
     "reference vectors": reference_vectors,
-    "Sudoku steps": lambda bench: training_steps(bench, "paper", bench.batch["paper"]),
+    "Sudoku steps": lambda bench: training_steps(
+        bench, "paper", bench.batch["paper"], "compiled", "eager", "plain"
+    ),
     "repetition": repeats,
     "Sudoku measures": lambda bench: measures(bench, "paper"),
-    "Maze steps": lambda bench: training_steps(bench, "maze", bench.batch["maze"], False),
+    "Maze steps": lambda bench: training_steps(bench, "maze", bench.batch["maze"], "compiled"),
     "repeatable or any kernels": deterministic_off,
     "Maze measures": lambda bench: measures(bench, "maze"),
     "other batches": lambda bench: (
-        row for batch in bench.more for row in training_steps(bench, "paper", batch, False)
+        row
+        for size, batches in bench.more.items()
+        for batch in batches
+        for row in training_steps(bench, size, batch, "compiled")
+    ),
+    "Maze steps, not compiled and plain": lambda bench: training_steps(
+        bench, "maze", bench.batch["maze"], "eager", "plain"
     ),
 }
 
@@ -270,28 +307,36 @@ class Report:
         self.path, self.about, self.began = path, about, time.monotonic()
         self.rows: dict[str, tuple[Any, str]] = {}
         self.part = ""
+        self.lock = threading.RLock()  # time is up in a thread of its own
 
     def add(self, name: str, value: Any, text: str) -> None:
-        if name not in self.rows:
-            print(f"{name}: {text}", flush=True)
-        self.rows[name] = value, text
+        with self.lock:
+            if name not in self.rows:
+                print(f"{name}: {text}", flush=True)
+            self.rows[name] = value, text
+            self.save()
+
+    def save(self) -> None:
         content = self.about | {name: value for name, (value, _) in self.rows.items()}
         content["minutes"] = round((time.monotonic() - self.began) / 60, 2)
         self.path.write_text(json.dumps(content, indent=1) + "\n")
 
     def table(self) -> None:
-        print("\n" + ", ".join(self.about.values()))
-        width = max(map(len, self.rows), default=0)
-        for name, (_, text) in self.rows.items():
-            print(f"{name:<{width}}  {text}")
-        print(f"in {(time.monotonic() - self.began) / 60:.1f} minutes; as JSON: {self.path}")
+        with self.lock:
+            self.save()
+            print("\n" + ", ".join(self.about.values()))
+            width = max(map(len, self.rows), default=0)
+            for name, (_, text) in self.rows.items():
+                print(f"{name:<{width}}  {text}")
+            print(f"in {(time.monotonic() - self.began) / 60:.1f} minutes; as JSON: {self.path}")
 
     def time_up(self) -> None:
         """Stop at once, even in the middle of a kernel."""
-        print(f"\ntime is up, in: {self.part}")
-        self.table()
-        sys.stdout.flush()
-        os._exit(0)
+        with self.lock:
+            print(f"\ntime is up, in: {self.part}")
+            self.table()
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def main() -> None:
@@ -303,11 +348,14 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--minutes", type=float, default=9.0, help="at most [default: 9]")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="[default: gpu.json]")
+    parser.add_argument("--tiny", action="store_true", help="tiny models: does this script run?")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), metavar="PART")
     given = parser.parse_args()
     device = torch.device(given.device)
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: this machine has no GPU that PyTorch sees; --device cpu")
+    if given.tiny:
+        shrink()
     name = platform.processor() or platform.machine()
     if given.device == "cuda":
         name = torch.cuda.get_device_name()

@@ -36,6 +36,15 @@ TASKS: dict[str, Task] = {
     "maze": Maze(30),
 }
 RECIPE = TrainConfig(steps=10_000, lr=1e-4, warmup_steps=0)
+MATRIX = {"cuda": 8192, "cpu": 2048}  # rows and columns of the product whose rate is measured
+
+
+def shrink() -> None:
+    """Tiny models and boards in place of the paper's: whether a benchmark runs shows in seconds."""
+    tiny = ModelConfig(layers=1, hidden_size=16, heads=2, inner_multiple=8)
+    SIZES.update(paper=(tiny, 6, 16, 4), maze=(tiny, 6, 25, 4))
+    TASKS.update(paper=Sudoku(2, 2), maze=Maze(5))
+    MATRIX.update(cuda=64, cpu=64)
 
 
 def arguments(about: str | None, size: str, precision: Precision) -> argparse.ArgumentParser:
@@ -109,7 +118,7 @@ def matrix_rate(
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """FLOP/s of a large matrix product on this device, the best of several."""
-    n = 8192 if device.type == "cuda" else 2048
+    n = MATRIX[device.type]
     a, b = torch.randn(2, n, n, device=device, dtype=getattr(torch, precision))
     from air.model.kernels import linear
 
