@@ -22,6 +22,7 @@ from air.devices import CALLS_TO_COMPILE
 from air.model.config import ModelConfig
 from air.model.network import AIR
 from air.params import Params, TaskParams, load_params
+from air.stages.explore import runs_shown
 from air.tasks.registry import TASKS
 from air.training.config import TrainConfig
 
@@ -207,10 +208,10 @@ def others(
                 f"{PER_PUZZLE[kind][1]:.1f} GiB" if paper else f"at most {probe.memory_gib:g} GiB"
             )
             yield job(kind, number, puzzles, paper, memory, f"{kind}, {puzzles:,} puzzles")
-    if shown := len(section.explored()):
+    if models := len(runs_shown(section.explore, section)):
         puzzles = section.explore.puzzles
         memory, of = evaluating(model, puzzles), f"in the explorer, {puzzles} puzzles a model"
-        yield job("rollout", 1, shown * puzzles, False, memory, of)
+        yield job("rollout", 1, models * puzzles, False, memory, of)
 
 
 def groups(section: TaskParams) -> int:

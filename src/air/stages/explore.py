@@ -32,7 +32,7 @@ def explore() -> Path:
     for task in TASKS:
         section = params.task(task)
         config: ExploreConfig = section.explore
-        runs = _shown(config, section)
+        runs = runs_shown(config, section)
         too_large = []
         for run in runs:
             with subject(task, *run) as of:
@@ -84,7 +84,7 @@ def explore() -> Path:
     return page
 
 
-def _shown(config: ExploreConfig, section: TaskParams) -> list[Run]:
+def runs_shown(config: ExploreConfig, section: TaskParams) -> list[Run]:
     """The runs on the page: (variant or name of an imported model, seed)."""
     probed = section.probes.rollout
     variants = probed.variants if config.variants is None else config.variants

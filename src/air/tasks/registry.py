@@ -15,7 +15,8 @@ CLASSES = {"sudoku": "Sudoku", "maze": "Maze"}
 
 class _Tasks(Mapping[str, "type[Task]"]):
     def __getitem__(self, name: str) -> "type[Task]":
-        found: type[Task] = getattr(import_module(f"air.tasks.{name}"), CLASSES[name])
+        of_class = CLASSES[name]  # first: the name may come from a file
+        found: type[Task] = getattr(import_module(f"air.tasks.{name}"), of_class)
         return found
 
     def __iter__(self) -> Iterator[str]:
