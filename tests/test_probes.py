@@ -236,7 +236,7 @@ def test_the_interval_covers_the_mean() -> None:
 def test_the_map_of_one_cell_is_what_the_contrasts_are_made_of(
     name: str, small_model: ModelConfig, request: pytest.FixtureRequest
 ) -> None:
-    """Its mass on the neighbourhood, L less H, is the cell's own contrast."""
+    """Its mass on the neighbourhood, L minus H, is the cell's own contrast."""
     puzzles = request.getfixturevalue(name)[1].first(5)
     model, task = model_for(puzzles, small_model), puzzles.task
     maps = attention(model, puzzles, [0, 2], memory_gib=1e-9, maps=3).maps

@@ -147,7 +147,7 @@ def _moved(changes: np.ndarray, exact: np.ndarray) -> Moved:
 
 
 def _effect(normal: np.ndarray, frozen: np.ndarray, where: Frozen, first: int) -> Effect:
-    """Frozen less normal in the moving state, from transition ``first`` on.
+    """Frozen minus normal in the moving state, from transition ``first`` on.
 
     Args:
         normal, frozen: changes ``[2 (z_L, z_H), kinds, N, transitions]``.

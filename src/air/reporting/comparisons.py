@@ -69,7 +69,7 @@ def runs_to_decide(ours: np.ndarray, others: np.ndarray) -> int | None:
 def progress(curve: pd.DataFrame) -> tuple[float, float]:
     """Of one run's training.csv: training accuracy in the last fifth of its steps, and its rise.
 
-    The rise is that mean less the mean of the fifth before. NaN where no puzzle halted.
+    The rise is that mean minus the mean of the fifth before. NaN where no puzzle halted.
     """
     steps = curve["step"].to_numpy()
     solved = curve["exact_accuracy"].to_numpy(dtype=float)

@@ -17,7 +17,7 @@ class Overall(Record):
 
 
 class Contrast(Record):
-    """L less H (entropy: the reverse), one value per layer ``[layers]``.
+    """L minus H (entropy: the reverse), one value per layer ``[layers]``.
 
     ``interval`` resamples whole puzzles and is what claims use; ``interval_rows`` is the paper's
     half-width, 1.96 sd / sqrt(rows), which takes every (puzzle, segment, cell) as independent;

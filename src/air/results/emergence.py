@@ -22,7 +22,7 @@ class StateAt(Record):
 
 
 class ContrastAt(Record):
-    """Attention, L less H: the mean over layers, and each layer's ``[layers]``."""
+    """Attention, L minus H: the mean over layers, and each layer's ``[layers]``."""
 
     all_layers: Overall
     mean: Annotated[list[Maybe], Field(min_length=1)]
@@ -101,7 +101,7 @@ class EmergenceMeasures(Record):
     def _ascending(self) -> Self:
         for before, after in pairwise(self.steps):
             if before >= after:
-                raise ValueError(f"snapshots: step {after} stands after step {before}")
+                raise ValueError(f"snapshots: step {after} comes after step {before}")
         return self
 
     @property

@@ -41,7 +41,7 @@ class Condition(Record):
 
 
 class Effect(Record):
-    """The moving state, frozen less normal, from the segment at which freezing starts.
+    """The moving state, frozen minus normal, from the segment at which freezing starts.
 
     Differences of content changes and mask flips per puzzle, with 95 % intervals over puzzles.
     """

@@ -25,7 +25,7 @@ class Best(Record):
 
 
 class Found(Finding):
-    """Exact accuracy of asymmetric variants, less that of symmetric ones (``effect``)."""
+    """Exact accuracy of asymmetric variants minus that of symmetric ones (``effect``)."""
 
     asymmetric: Group
     symmetric: Group
@@ -87,7 +87,7 @@ class Injection(Claim):
         if found.effect is None:
             return []
         row = Row("difference", [Point(found.effect, found.interval)], found.published)
-        return [Picture("puzzles solved, asymmetric less symmetric, points", [row], times=100)]
+        return [Picture("puzzles solved, asymmetric minus symmetric, points", [row], times=100)]
 
     def judge(self, study: Study, task: str) -> Found:
         names = study.groups(task, "injection")

@@ -20,7 +20,7 @@ from air.results.record import Ends, Record
 
 
 class Frozen(Record):
-    """Content changes of the moving state, frozen less normal; accuracy when frozen."""
+    """Content changes of the moving state, frozen minus normal; accuracy when frozen."""
 
     content_changes: float
     interval: Ends
@@ -80,7 +80,7 @@ class Freezing(Claim):
     failed = 0.01
     thresholds = ("directions", "failed")
     rule = (
-        "Holds in a run if both intervals lie on the side of zero that is said, and at most "
+        "Holds in a run if both intervals lie on the predicted side of zero, and at most "
         f"{100 * failed:.0f} % of the puzzles are solved with either state frozen; "
         "fails if an interval lies on the other side, or more are solved."
     )
@@ -100,7 +100,7 @@ class Freezing(Claim):
                 row("z_L", [(run, run.freeze_H) for run in runs], of_L),
                 row("z_H", [(run, run.freeze_L) for run in runs], of_H),
             ]
-            what = f"{whose}content changes a puzzle, frozen less normal"
+            what = f"{whose}content changes per puzzle, frozen minus normal"
             pictures.append(Picture(what, rows))
         return pictures
 

@@ -36,7 +36,7 @@ class Found(Finding):
             f"{name.removeprefix('level_token_')} {_regained(getattr(self, name))}"
             for name in TOKENS
         )
-        gap = f"Lx_H less L2x_H2x {100 * (self.gap or 0):+.1f} points"
+        gap = f"Lx_H minus L2x_H2x {100 * (self.gap or 0):+.1f} points"
         if self.gap_interval is not None:
             low, high = self.gap_interval
             gap += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
@@ -90,7 +90,7 @@ class LevelTokens(Claim):
             if (solved := getattr(found, name).exact_accuracy) is not None
         ]
         little = (0, self.restored * found.gap) if found.gap > 0 else None
-        return [Picture("puzzles solved, less L2x_H2x, points", rows, little, times=100)]
+        return [Picture("puzzles solved minus those by L2x_H2x, points", rows, little, times=100)]
 
     def judge(self, study: Study, task: str) -> Found:
         names = [BASE, FULL, *TOKENS]

@@ -79,7 +79,7 @@ class Locality(Claim):
         broken = [(run, run.d_viol.mean, run.d_viol.interval) for run in runs if run.d_viol]
         return [
             Picture(
-                f"{whose}attention {what}, L- less H-update",
+                f"{whose}attention {what}, L-update minus H-update",
                 [
                     Row(
                         f"layer {layer}",

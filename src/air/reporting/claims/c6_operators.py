@@ -69,7 +69,7 @@ class Operators(Claim):
             for name, one in found.others().items()
         ]
         little = (-self.margin, self.margin)
-        what = f"puzzles solved, less {PROBED}, points"
+        what = f"puzzles solved minus those by {PROBED}, points"
         return [Picture(what, rows, little, times=100)] if rows else []
 
     def judge(self, study: Study, task: str) -> Found:

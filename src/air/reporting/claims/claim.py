@@ -163,7 +163,7 @@ class ByRun(Finding):
     def evidence(self) -> str:
         unlearned = [
             f"{run[0].upper()}{run[1:]} solves {percent(entry.solved)} of the test puzzles: too "
-            "few to say what a model does that has learned its task."
+            "few for a claim about models that have learned their task."
             for run, entry in named(self.runs())
             if not entry.has_learned
         ]

@@ -11,7 +11,7 @@ from air.results.record import Ends, Index, Record
 class Group(Record):
     """A group of runs: how many, how accurate, in which regime; how far from another group.
 
-    ``effect`` and ``interval`` are its mean less the other's; ``restored`` the share of a gap that
+    ``effect`` and ``interval`` are its mean minus the other's; ``restored`` the share of a gap that
     it closes.
     """
 

@@ -10,7 +10,7 @@ from air.results.attention import AttentionMeasures, Overall
 class Found(Sides):
     """The neighbourhood contrast over all layers."""
 
-    what = "Attention nearby, L less H"
+    what = "Attention nearby, L minus H"
 
 
 class InputSided(Claim):
@@ -36,7 +36,7 @@ class InputSided(Claim):
     details = DETAILS
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        return found.picture("attention nearby, L-update less H-update", self.none[task])
+        return found.picture("attention nearby, L-update minus H-update", self.none[task])
 
     def judge(self, study: Study, task: str) -> Found:
         """The neighbourhood contrast, over all layers, has the sign of n_L - n_H."""

@@ -11,7 +11,7 @@ from air.results.rollout import RolloutMeasures
 class Found(Sides):
     """The lead of z_H's margin on query cells."""
 
-    what = "Margin, z_H less z_L"
+    what = "Margin, z_H minus z_L"
 
 
 class Surer(Claim):
@@ -35,7 +35,7 @@ class Surer(Claim):
     details = DETAILS
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        return found.picture("margin of the best token, z_H less z_L", self.none)
+        return found.picture("margin of the best token, z_H minus z_L", self.none)
 
     def judge(self, study: Study, task: str) -> Found:
         """z_H's margin on query cells is above z_L's where the input enters asymmetrically."""
