@@ -922,7 +922,7 @@ def test_a_study_without_models_says_so(study: Path, tmp_path: Path) -> None:
     [
         ("variants: [L_Hx], seeds: null", "sudoku.explore.variants: L_Hx is not among"),
         ("variants: null, seeds: [7]", "sudoku.explore.seeds: 7 is not among"),
-        ("variants: [Lx_H, Lx_H], seeds: null", "sudoku.explore.variants: Lx_H stands twice"),
+        ("variants: [Lx_H, Lx_H], seeds: null", "sudoku.explore.variants: Lx_H is listed twice"),
     ],
 )
 def test_only_trained_models_can_be_explored(section: str, problem: str, tmp_path: Path) -> None:

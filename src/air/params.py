@@ -229,7 +229,7 @@ def _is_variant(name: str) -> bool:
 def _each_once(key: str, values: list[Any]) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise _At(key, f"{value} stands twice")
+            raise _At(key, f"{value} is listed twice")
 
 
 def load_params(path: Path = PARAMS) -> Params:

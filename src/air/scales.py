@@ -182,7 +182,7 @@ LONG: list[Line] = [
     ("segments", lambda study, task: str(study.section(task).model.max_segments)),
     *SHORT[2:3],
     ("learning rate", _schedule),
-    ("running mean of the weights", _mean),
+    ("moving average of the weights", _mean),
     *SHORT[3:],
 ]
 

@@ -28,7 +28,7 @@ def parsed(address: str) -> tuple[str, str, str | None]:
     match = _ADDRESS.fullmatch(address)
     path = match[3] if match else None
     if not match or (path not in (None, ".") and set((path or "").split("/")) & {"", "..", "."}):
-        raise ValueError(f"{address}: names no checkpoint of the hub; write {HUB}")
+        raise ValueError(f"{address}: is not a valid hub address; expected {HUB}")
     return match[1], match[2] or "main", path
 
 
@@ -43,7 +43,7 @@ class CheckpointConfig(BaseModel):
         "one training: its path, or hub:OWNER/NAME[@REVISION][:FOLDER or :FOLDER/step_N]",
     )
     variant: str | None = Field(
-        None, description="which variant it is, if the checkpoint's arch.name does not say"
+        None, description="which variant it is, if the checkpoint's arch.name does not name it"
     )
     probes: list[str] | None = Field(
         None, description="which probes look at it; null: all (emergence: if there are steps)"

@@ -264,7 +264,7 @@ def setting(study: Study) -> Display:
         "learning rate": 1e-4,
         "after the warm-up": "constant",
         "weight decay": 1.0,
-        "running mean of the weights": "none",
+        "moving average of the weights": "none",
         "continue logit": "yes",
         "training runs": "5 per variant",
     }

@@ -32,18 +32,25 @@ class TrainConfig(BaseModel):
     puzzle_lr: float = Field(1e-4, ge=0, description="SignSGD of the puzzle embedding")
     puzzle_weight_decay: float = Field(1.0, ge=0)
     exploration: float = Field(
-        0.1, ge=0, le=1, description="probability that a slot must run a drawn number of segments"
+        0.1,
+        ge=0,
+        le=1,
+        description="probability that a slot must run a randomly drawn minimum number of segments",
     )
     q_continue: bool = Field(
         True,
         description="false: no continue logit, no look ahead; a slot halts if its halt logit > 0",
     )
     gradient: Literal["one_step", "last_cycle", "full"] = Field(
-        "one_step", description="which updates of a segment carry one; the paper's is one_step"
+        "one_step", description="which updates of a segment receive gradients; paper: one_step"
     )
-    clip: float | None = Field(None, gt=0, description="greatest norm of the gradient; null: any")
+    clip: float | None = Field(None, gt=0, description="maximum gradient norm; null: no clipping")
     ema: float | None = Field(
-        None, gt=0, lt=1, description="decay of a running mean of the weights, which is then kept"
+        None,
+        gt=0,
+        lt=1,
+        description="decay of the exponential moving average of the weights; the averaged weights "
+        "are saved",
     )
     log_every: int = Field(100, gt=0, description="steps per row of training.csv")
     validation: int = Field(
@@ -113,9 +120,9 @@ def _spread(number: int, last: int) -> Iterator[int]:
 def _check_ascending(snapshots: Sequence[int], last: int) -> None:
     for before, after in pairwise(snapshots):
         if before == after:
-            raise ValueError(f"snapshots: {after} stands twice")
+            raise ValueError(f"snapshots: {after} is listed twice")
         if before > after:
-            raise ValueError(f"snapshots: {before} stands before {after}; sort the steps")
+            raise ValueError(f"snapshots: {before} comes before {after}; sort the steps")
     for step in snapshots:
         if not 0 <= step <= last:
             raise ValueError(f"snapshots: {step} is not allowed: steps go from 0 to {last}")

@@ -47,7 +47,7 @@ class TrainState:
 
     model: AIR
     optimizer: AdamATan2  #: SignSGD, of the puzzle embedding, has no state
-    mean: Tensors  #: the running mean of the weights, by name; empty without one
+    mean: Tensors  #: the moving average of the weights, by name; empty without one
     carry: Carry
     averages: Averages  #: of the row of training.csv that is not full yet
     step: int = 0  #: steps done
