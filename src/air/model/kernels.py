@@ -1,7 +1,7 @@
 """The two products that cost the time, on what computes them fastest.
 
-Each is one formula with two renderings; which one runs follows from device, precision, shape and
-whether gradients may be asked for, never from a measurement, so that a run repeats itself. What
+Each is one formula with two implementations; which one runs follows from device, precision, shape
+and whether gradients may be asked for, never from a measurement, so that a run repeats itself. What
 they gain: `benchmarks/train_step.py` and `benchmarks/public_models.py`.
 """
 

@@ -232,7 +232,7 @@ class AIR(nn.Module):
         return z_L, z_H
 
     def compile_f(self) -> None:
-        """Let torch.compile render f: one graph for the updates with a gradient, one without."""
+        """Compile f with torch.compile: one graph for the updates with a gradient, one without."""
         self.compiled = True
         for stack in self.stacks:
             stack.compile(dynamic=False)

@@ -187,7 +187,7 @@ def nearest(task: Task) -> Neighbourhood:
 
 
 def central_query(task: Task, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Per puzzle the query cell nearest to the board's middle, ``[B]``: a choice without a view."""
+    """``[B]``: the query cell nearest to the board's middle, chosen before any result is seen."""
     row, column = np.divmod(np.arange(task.cells), task.columns)
     away = (row - (task.rows - 1) / 2) ** 2 + (column - (task.columns - 1) / 2) ** 2
     query = task.query_cells(inputs, labels)
@@ -206,8 +206,8 @@ def attention(
 ) -> Contrasts:
     """Contrasts per class of query cell, one value per layer, and what the first puzzles look like.
 
-    ``segments`` (counted from 0) and ``updates`` (one of each level) say where it is looked,
-    ``maps`` of how many puzzles one cell's attention is kept.
+    ``segments`` (counted from 0) and ``updates`` (one of each level) select the updates to
+    measure; ``maps`` is the number of puzzles for which one cell's attention is kept.
 
     Raises:
         OutOfRange: a ValueError: the model has no attention (:func:`has_attention`), no such

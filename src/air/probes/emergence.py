@@ -55,8 +55,9 @@ def emergence(
 
     Every number is defined as in the probe that it comes from, over the same puzzles:
     :func:`~air.probes.rollouts.rollout`, :func:`~air.probes.attention_maps.attention` at
-    ``segments`` (counted from 0) and :func:`~air.probes.freezing.freeze`; which average is taken
-    says :mod:`air.results.emergence`. The boards are those of the first puzzle.
+    ``segments`` (counted from 0) and :func:`~air.probes.freezing.freeze`; see
+    :mod:`air.results.emergence` for which averages are taken. The boards are those of
+    the first puzzle.
 
     Raises:
         OutOfRange: a ValueError: the model has no such segment, or there are no puzzles.

@@ -55,8 +55,8 @@ def rollout(
 ) -> Rollout:
     """Decode both states after each sub-step of a full rollout.
 
-    Means and standard errors are over puzzles; what is measured says
-    :mod:`air.results.rollout`. The boards of the first ``boards`` puzzles are kept; accuracy per
+    Means and standard errors are over puzzles; :mod:`air.results.rollout` defines the
+    measures. The boards of the first ``boards`` puzzles are kept; accuracy per
     segment goes up to ``depth`` segments, the model's ``max_segments`` at least.
 
     Raises:

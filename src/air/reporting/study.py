@@ -107,7 +107,7 @@ class Study:
         """What an experiment compares: groups of the task's variants, by title.
 
         Empty if none of the variants that the experiment is about is configured. Models that others
-        trained are no one's comparison and stand each alone.
+        trained are not compared with each other; each is a group of its own.
         """
         if experiment == "imported":
             return {name: [name] for name in self.params.task(task).imported}
