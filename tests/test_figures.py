@@ -148,7 +148,7 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     said = re.findall('alt="(.*?)"', html)
     assert said == [
         "C9, Sudoku, share, %: a 10 (5 to 20), -20 (-30), published 15; b unknown, 30, published "
-        "-900; none or little is -1 to 1."
+        "-900; no or little effect: -1 to 1."
     ]
     axis = drawn[0].axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
@@ -231,9 +231,9 @@ def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, A
             content[cells][other] = content[cells].pop(other)
     own = AttentionMeasures.model_validate(content)
     html = figures.attention(study(probes={"attention": {run: own}}), "sudoku").html
-    assert "attention on own, L-update less H-update" in html
+    assert "attention on own, L-update minus H-update" in html
     html = figures.attention(study(probes={"attention": {run: looked}}), "sudoku").html
-    assert "attention on row, column, box, L-update less H-update" in html
+    assert "attention on row, column, box, L-update minus H-update" in html
 
 
 def test_epochs_stand_as_the_steps_that_were_made() -> None:

@@ -224,7 +224,7 @@ def test_publishing_wants_every_page(
     index = (copy / "html/index.html").read_text(encoding="utf-8")
     assert re.findall('href="(.*?)"', index) == ["data.html", "#C1"]
     assert "<p>Figure.</p>" in index
-    assert "kept copy" in index
+    assert "archived copy" in index
     assert [path.name for path in (copy / "html/files").rglob("*.*")] == ["a.svg"]
     assert not (copy / "html/explore.html").exists()
     assert (copy / paths.CLAIMS).read_bytes() == (PUBLISHED[0] / paths.CLAIMS).read_bytes()

@@ -212,7 +212,7 @@ def rollout_curves(study: Study, task: str) -> Display:
     """Cell accuracy and undecided share of both states after every sub-step."""
     probed = _by_variant(study.rollouts(task))
     if not probed:
-        return missing(f"No {study.tasks[task]} run has been rolled out yet.")
+        return missing(f"No rollouts of {study.tasks[task]} models yet.")
     with style():
         canvas, axes = _panels(len(probed), rows=2, height=4.0, sharex=True)
         for column, (variant, runs) in zip(axes.T, probed.items(), strict=True):
@@ -252,7 +252,7 @@ def rollout_inside(study: Study, task: str) -> Display:
     """What lies under the boards: margins, agreement, distances between segments, depth."""
     probed = _by_variant(study.rollouts(task))
     if not probed:
-        return missing(f"The rollouts of no {study.tasks[task]} run have been looked at yet.")
+        return missing(f"No rollout measurements for {study.tasks[task]} yet.")
 
     def mean(of: Iterable[Curve]) -> np.ndarray:
         return np.array([curve.mean for curve in of], dtype=float).mean(axis=0)
@@ -307,7 +307,7 @@ def freeze(study: Study, task: str) -> Display:
     """Content changes and mask flips of each state: normal against the other state frozen."""
     probed = _by_variant(study.freezes(task))
     if not probed:
-        return missing(f"No {study.tasks[task]} run has been frozen yet.")
+        return missing(f"No freeze experiments for {study.tasks[task]} yet.")
     with style():
         canvas, axes = _panels(len(probed), rows=1, height=2.6)
         for axis, (variant, runs) in zip(axes[0], probed.items(), strict=True):
@@ -373,7 +373,7 @@ def freeze_transitions(study: Study, task: str) -> Display:
     """Content changes per transition, for both states and all conditions."""
     probed = _by_variant(study.freezes(task))
     if not probed:
-        return missing(f"No {study.tasks[task]} run has been frozen yet.")
+        return missing(f"No freeze experiments for {study.tasks[task]} yet.")
     with style():
         canvas, axes = _panels(len(probed), rows=2, height=3.8, sharex=True)
         early = []
@@ -423,7 +423,7 @@ def attention(study: Study, task: str) -> Display:
     """The contrasts of attention per layer, for control and violation-adjacent cells."""
     probed = _by_variant(study.attentions(task))
     if not probed:
-        return missing(f"The attention of no {study.tasks[task]} run has been measured yet.")
+        return missing(f"No attention measurements for {study.tasks[task]} yet.")
     first = next(iter(probed.values()))[0]
     contrasts = list(first.control.contrasts)
     nearest = measure(task, contrasts[0])
@@ -467,7 +467,7 @@ def attention(study: Study, task: str) -> Display:
         return as_figure(
             canvas,
             f"attention-{task}",
-            f"{study.tasks[task]}: attention {nearest.title}, L-update less H-update, all layers: "
+            f"{study.tasks[task]}: attention {nearest.title}, L-update minus H-update, all layers: "
             f"{shares}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
@@ -517,7 +517,7 @@ def attention_parts(study: Study, task: str) -> list[Display]:
             as_figure(
                 canvas,
                 f"parts-{task}",
-                f"{study.tasks[task]}, {variant}: attention, L-update less H-update, all layers: "
+                f"{study.tasks[task]}, {variant}: attention, L-update minus H-update, all layers: "
                 f"{contrasts}",
                 "Dot plot: attention contrasts on each part of the neighbourhood, by variant.",
             )
@@ -574,13 +574,13 @@ def emergence(study: Study, task: str) -> Display:
     band = SplitFirst.band.get(task)
     near = next((run.nearest for runs in probed.values() for run in runs if run.nearest), None)
     attention = measure(task, near) if near else Measure("nearby", "no attention")
-    cells = "less normal, cells"
+    cells = "minus normal, cells"
     # title, unit, and what of a snapshot: a mean and its interval
     panels: list[tuple[str, str, Callable[[Snapshot], tuple[Maybe, Sequence[Maybe]]]]] = [
         ("Puzzles solved", "", lambda at: _estimate(at.exact_accuracy)),
         (
             f"Attention {attention.title}",
-            f"L less H, {attention.unit}",
+            f"L minus H, {attention.unit}",
             lambda at: _estimate(at.split),
         ),
         ("How sure z_L is", "margin", lambda at: _estimate(at.z_L.margin)),

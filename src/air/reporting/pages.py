@@ -219,8 +219,8 @@ def kept(page: bytes) -> bytes:
     """A page as it is published: it links to nothing that is not kept beside it, and says so."""
     text = re.sub(r'\s*<a [^>]*href="(files/|explore\.html)[^>]*>[^<]*</a>', "", page.decode())
     note = (
-        "<p>This is a kept copy. Made anew, the study also has every figure as SVG and PDF, every "
-        "table as CSV and LaTeX, and a page that runs its models in the browser.</p>\n"
+        "<p>This is an archived copy. Running the study also produces every figure as SVG and PDF, "
+        "every table as CSV and LaTeX, and a page that runs its models in the browser.</p>\n"
     )
     return text.replace("</footer>", f"{note}</footer>").encode()
 
@@ -247,7 +247,7 @@ def take_files(content: NotebookNode, folder: str) -> dict[str, bytes]:
                 text = data.pop(kind)
                 file = f"{name}.{suffix}"
                 if file in files:
-                    raise UserError(f"{file}: shown twice by the same notebook; name one otherwise")
+                    raise UserError(f"{file}: is shown twice in one notebook; rename one of them")
                 files[file] = base64.b64decode(text) if suffix == "pdf" else text.encode()
                 if suffix != "svg":  # which is in the page itself
                     label = "LaTeX" if suffix == "tex" else suffix.upper()

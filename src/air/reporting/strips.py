@@ -17,8 +17,9 @@ INCHES = 3.5  # wide: as the page shows it, also on a phone, letters keep their 
 COLOUR, BAND, PUBLISHED = "#0072B2", "#e3e6ea", "#D55E00"
 KEY = (
     "Dots: runs, or means of groups of runs, with 95 % intervals; hollow: a run that has not "
-    "learned its task; dotted to the edge: not shown, but possible from there on. Grey: what the "
-    "rule takes for none or little. Orange diamonds: published; arrows: published, and further out."
+    "learned its task; dotted line: not established, but possible from that step on. Grey: counts "
+    "as no (or little) effect. Orange diamonds: the paper's value; orange arrows: the paper's "
+    "value, outside the axis."
 )
 
 
@@ -123,5 +124,5 @@ def _in_words(picture: Picture) -> str:
         for row in picture.rows
     ]
     if picture.none:
-        rows.append(f"none or little is {' to '.join(map(number, picture.none))}")
+        rows.append(f"no or little effect: {' to '.join(map(number, picture.none))}")
     return "; ".join(rows) + "."
