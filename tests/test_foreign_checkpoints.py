@@ -164,7 +164,7 @@ def test_other_files_are_refused(checkpoint: Path) -> None:
         ("vocab_size", 12, "arch.vocab_size is 12"),
         ("seq_len", 81, "arch.seq_len is 81"),
         ("causal", True, "arch.causal is True"),
-        ("dropout", 0.1, "arch.dropout is not known here, so what it changes would be lost"),
+        ("dropout", 0.1, "arch.dropout: unknown key; importing would ignore its effect"),
     ],
 )
 def test_nothing_that_the_configuration_says_is_lost(
@@ -287,7 +287,7 @@ def test_other_formats_are_named(checkpoint: Path) -> None:
         assert "is in the format of transformers" in refused(path)
 
 
-def test_missing_and_surplus_tensors_are_named(tmp_path: Path) -> None:
+def test_missing_and_unexpected_tensors_are_named(tmp_path: Path) -> None:
     state, sizes = weights(FOLDER / "Lx_H.safetensors")
     arch = arch_of(sizes, "Lx_H")
     lacking = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
@@ -296,7 +296,7 @@ def test_missing_and_surplus_tensors_are_named(tmp_path: Path) -> None:
     assert "lm_head.weight" in said
     more = {**state, "extra.weight": torch.ones(2)}
     said = refused(write_checkpoint(tmp_path / "b", more, arch), None, 16)
-    assert "surplus: extra.weight" in said
+    assert "unexpected: extra.weight" in said
     wrong = {**state, "lm_head.weight": torch.ones(7, 32)}
     said = refused(write_checkpoint(tmp_path / "c", wrong, arch), None, 16)
     assert "lm_head.weight has shape (7, 32)" in said

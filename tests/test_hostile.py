@@ -154,8 +154,8 @@ def over(source: str) -> Damage:
 # Every file that a command reads, in the place of something else: what is said of it.
 
 ANY = {
-    folder: "cannot be read (it is no file)",
-    pipe: "cannot be read (it is no file)",
+    folder: "cannot be read (it is not a regular file)",
+    pipe: "cannot be read (it is not a regular file)",
     broken_link: "is a link to a file that is not there",
     loop: "cannot be read (Too many levels of symbolic links)",
 }
@@ -169,7 +169,11 @@ NOTEBOOK = ANY | dict.fromkeys((empty, half, no_text), "not a notebook (")
 READ: list[tuple[str, str, dict[Any, str]]] = [
     ("params.yaml", "check", YAML),
     ("params.yaml", "train sudoku Lx_H", YAML),
-    ("imported/step_1", "import-checkpoint imported/step_1", ANY | {folder: "holds no step_N, as"}),
+    (
+        "imported/step_1",
+        "import-checkpoint imported/step_1",
+        ANY | {folder: "contains no step_N checkpoint"},
+    ),
     ("imported/all_config.yaml", "import-checkpoint imported/step_1", YAML),
     ("imported/puzzles.csv", "data maze", ANY),
     (TRAIN, "train sudoku Lx_H", TENSORS),
@@ -196,25 +200,25 @@ READ: list[tuple[str, str, dict[Any, str]]] = [
 # What is inside: file, what is wrong, command, what is said after the file's name.
 INSIDE: list[tuple[str, Damage, str, str]] = [
     # data sets
-    (TRAIN, over(MODEL), "train sudoku Lx_H", "not a puzzles file of this project"),
+    (TRAIN, over(MODEL), "train sudoku Lx_H", "is not a puzzles file written by air"),
     (TRAIN, header(schema=1), "train sudoku Lx_H", "schema 1, but this version reads 2"),
     (TRAIN, header(task={"name": "chess"}), "train sudoku Lx_H",
      "its header describes no puzzles ('chess')"),
     (TRAIN, header(task=["sudoku"]), "train sudoku Lx_H", "its header describes no puzzles ("),
     (TRAIN, header(task={"name": "sudoku", "box_rows": 9**9, "box_columns": 9**9}),
-     "train sudoku Lx_H", "its header describes no puzzles (no Sudoku has boxes of"),
+     "train sudoku Lx_H", "its header describes no puzzles (a Sudoku's boxes must"),
     (TRAIN, header(task={"name": "maze", "size": 10**6}), "train sudoku Lx_H",
-     "its header describes no puzzles (no maze has 1000000 cells on a side"),
+     "its header describes no puzzles (a maze must have 1 to 64 cells on a side"),
     (TRAIN, header(task={"name": "maze", "size": 4.0}), "train sudoku Lx_H",
-     "its header describes no puzzles (its sizes are no whole numbers"),
+     "its header describes no puzzles (sizes must be integers"),
     (TRAIN, header(seed="0"), "train sudoku Lx_H", "its header describes no puzzles (seed '0')"),
-    (TRAIN, header(sha256="0"), "train sudoku Lx_H", "its boards are not those that were written"),
+    (TRAIN, header(sha256="0"), "train sudoku Lx_H", "its boards do not match their hash"),
     (TRAIN, tensors(labels=np.zeros((3, 16), np.uint8)), "train sudoku Lx_H",
      "holds 20 questions and 3 answers"),
     (TRAIN, tensors(labels=np.zeros((20, 9), np.uint8)), "train sudoku Lx_H",
      "labels must be boards of 16 cells"),
     (TRAIN, tensors(labels=np.zeros((20, 16), np.float32)), "train sudoku Lx_H",
-     "holds no inputs and labels of type uint8"),
+     "needs uint8 tensors inputs and labels"),
     (TRAIN, tensors(labels=np.full((20, 16), 9, np.uint8)), "train sudoku Lx_H",
      "labels hold a token beyond 5"),
     (TEST, over("data/maze/test.safetensors"), "evaluate sudoku Lx_H",
@@ -223,7 +227,7 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "look.fills.0: string should match pattern"),
     (TEST, header(rows="4"), "report data", "rows: input should be a valid integer, not '4'"),
     # models
-    (MODEL, over(TEST), "evaluate sudoku Lx_H", "not a model file of this project"),
+    (MODEL, over(TEST), "evaluate sudoku Lx_H", "is not a model file written by air"),
     (MODEL, header(schema=None), "evaluate sudoku Lx_H", "schema None, but this version reads 1"),
     (MODEL, header(model=[]), "rollout sudoku Lx_H",
      "model: input should be a valid dictionary or instance of ModelConfig, not []"),
@@ -238,7 +242,7 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "its header does not describe a model ('Lx_H; touch pwned' is not a variant"),
     (MODEL, header(variant="Lx_Hx"), "evaluate sudoku Lx_H",
      "holds the model of ('sudoku', 'Lx_Hx', 0), not of ('sudoku', 'Lx_H', 0)"),
-    (MODEL, header(variant="hrm"), "evaluate sudoku Lx_H", "these tensors are missing or surplus"),
+    (MODEL, header(variant="hrm"), "evaluate sudoku Lx_H", "its tensors do not fit its header"),
     (MODEL, header(precision="int8"), "evaluate sudoku Lx_H", "precision: input should be"),
     (MODEL, header(origin="of species"), "evaluate sudoku Lx_H", "origin: input should be"),
     (MODEL, header(origin={}), "evaluate sudoku Lx_H", "holds the model of (None, 'Lx_H', None)"),
@@ -250,11 +254,11 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "H_init holds numbers that are not finite"),
     # where something is to be written
     (f"{RUN}/evaluation.json", folder, "evaluate sudoku Lx_H",
-     "a folder lies where this file belongs; move it away"),
-    (f"{RUN}/attention.npz", folder, "attention sudoku Lx_H", "a folder lies where this file"),
-    (f"{RUN}/training.csv", folder, "train sudoku Lx_H", "a folder lies where this file belongs"),
-    ("data/sudoku/statistics.json", folder, "data sudoku", "a folder lies where this file belongs"),
-    (PARAMS, folder, "check", "a folder lies where this file belongs"),
+     "there is a folder where this file should be written; move it away"),
+    (f"{RUN}/attention.npz", folder, "attention sudoku Lx_H", "there is a folder where this file"),
+    (f"{RUN}/training.csv", folder, "train sudoku Lx_H", "there is a folder where this file"),
+    ("data/sudoku/statistics.json", folder, "data sudoku", "there is a folder where this file"),
+    (PARAMS, folder, "check", "there is a folder where this file"),
     # the checked parameters
     (PARAMS, text("[]"), "claims", "input should be a valid dictionary"),
     (PARAMS, text("[" * 10**5), "claims", "not a JSON file ("),
@@ -292,7 +296,7 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
     (f"{RUN}/attention.json", put("adjacent.d_other", {}), "report attention",
      "adjacent.d_other.all_layers: this key is missing"),
     (f"{RUN}/emergence.json", put("snapshots.0.step", 10), "claims",
-     "snapshots: step 10 stands after step 10"),
+     "snapshots: step 10 comes after step 10"),
     (f"{RUN}/emergence.json", put("snapshots.0.contrast.pooled", {"queries": 9}), "claims",
      "snapshots.0.contrast.pooled: has no contrast of a neighbourhood"),
     # arrays
@@ -306,7 +310,7 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
      "z_L holds numbers of another kind (float64)"),
     (f"{RUN}/rollout.npz", over(f"{RUN}/attention.npz"), "report boards", "z_L is missing"),
     (f"{RUN}/rollout.npz", arrays(z_L=np.array(["a"])), "report boards",
-     "not a readable .npz file (z_L.npy holds no numbers"),
+     "not a readable .npz file (z_L.npy is not numeric"),
     (f"{RUN}/attention.npz", arrays(query=np.zeros(9, np.int64)), "report maps",
      "query has shape (9,), not (4,)"),
     # tables
@@ -538,7 +542,7 @@ def test_a_data_file_written_over_while_it_is_read_leaves_nothing(
     monkeypatch.setattr(AIR, "segment", overwrite)
     code, said = run(command)
     assert code == 2
-    assert f"air: {file}: was written over while it was in use" in said
+    assert f"air: {file}: was overwritten while in use" in said
     assert contents(study / RUN) == made
     assert not [path for path in Path(".resume").rglob("*") if path.is_file()]
 

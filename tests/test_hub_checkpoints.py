@@ -138,8 +138,8 @@ def test_what_the_hub_does_not_have_is_one_sentence(models: Models, tmp_path: Pa
         "hub:made/trm@main:step_1": "cannot get step_1 at revision main (it has no such file)",
         "hub:made/several@v1.0:step_1": "cannot get all_config.yaml at revision 89abcdef89ab (it",
         "hub:made/several": "made/several: holds checkpoints in several folders (., run); say",
-        "hub:made/several@v1.0": "holds no step_N with an all_config.yaml beside it, as HRM's and "
-        "TRM's training leaves them; it holds config.json, step_1",
+        "hub:made/several@v1.0": "contains no step_N checkpoint with an all_config.yaml beside it, "
+        "the format that HRM's and TRM's training code writes; it contains config.json, step_1",
     }
     for line, said in zip(
         asked(models.address, tmp_path / "home", *addresses), addresses.values(), strict=True
@@ -191,5 +191,5 @@ def test_code_from_the_hub_is_refused_unopened(models: Models, tmp_path: Path) -
      "hub:a/b\n"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UserError, match="names no checkpoint of the hub; write hub:OWNER/NAME"):
+    with pytest.raises(UserError, match="is not a valid hub address; expected hub:OWNER/NAME"):
         from_hub(address)

@@ -240,12 +240,12 @@ def test_a_model_of_others_decides_no_verdict(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"imported": ["HRM", "HRM"]}, "sudoku.imported: HRM stands twice"),
+        ({"imported": ["HRM", "HRM"]}, "sudoku.imported: HRM is listed twice"),
         ({"imported": ["Lx_H"]}, "sudoku.imported: Lx_H is a variant of our own"),
         ({"imported": ["a b"]}, "sudoku.imported: 'a b' is not allowed: letters, digits"),
         ({"imported": ["other"]}, "sudoku.imported: other has no entry in checkpoints"),
         ({"checkpoints": {"HRM": {}}}, "sudoku.checkpoints.HRM.source: this key is missing"),
-        ({"checkpoints": {"HRM": {"source": "hub:x"}}}, "hub:x: names no checkpoint of the hub"),
+        ({"checkpoints": {"HRM": {"source": "hub:x"}}}, "hub:x: is not a valid hub address"),
         (
             {"checkpoints": {"HRM": {"source": "x", "variant": "other"}}},
             "sudoku.checkpoints.HRM.variant: other is no variant",
@@ -274,7 +274,7 @@ def test_a_name_that_the_study_does_not_have_is_refused(study: Path) -> None:
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no step_N"):
+    with pytest.raises(UserError, match="contains no step_N checkpoint"):
         find(str(tmp_path))
 
 

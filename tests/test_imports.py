@@ -405,9 +405,9 @@ def test_puzzles_are_chosen_by_their_rating(
 def test_a_rating_is_asked_of_rated_puzzles_only(tmp_path: Path, sudoku_rows: Rows) -> None:
     name, content = as_text(sudoku_rows, "lines")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"{name}: has no column rating"):
+    with pytest.raises(UserError, match=rf"{name}: has no rating column"):
         make(rated(tmp_path / name, 15))
-    assert "has no column rating" in DOCS
+    assert "has no rating column" in DOCS
     # rows of another rating are checked as well
     spoilt = [*sudoku_rows[:3], other_digit(sudoku_rows[3], False), *sudoku_rows[4:]]
     with pytest.raises(UserError, match="line 5: the answer is no solution"):

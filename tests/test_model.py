@@ -257,7 +257,7 @@ def test_a_wrong_model_file_is_refused_by_name(tmp_path: Path, small_model: Mode
         ({**tensors, "embedding": np.zeros((3, 3))}, header, "embedding has shape"),
         (tensors, {**header, "variant": "Lx_Q"}, "does not describe a model"),
         (tensors, {**header, "schema": 99}, "schema 99"),
-        (tensors, {**header, "kind": "puzzles"}, "not a model file"),
+        (tensors, {**header, "kind": "puzzles"}, "is not a model file"),
     ]
     for content, head, message in faults:
         write_tensors(path, content, head)

@@ -159,9 +159,7 @@ def test_solving_without_a_trained_model_takes_the_one_that_comes_along(clone: P
     assert ended.exit_code == 0, ended.output
     shipped = paths.shipped(PRESETS[0], "sudoku", "Lx_H")
     trained = paths.run("sudoku", "Lx_H", 0) / "model.safetensors"
-    assert ended.stderr == (
-        f"{trained} is not there: the model is {shipped}, which comes with the project\n"
-    )
+    assert ended.stderr == (f"{trained} not found; using {shipped}, which ships with the project\n")
     named = CliRunner().invoke(app, ["solve", "sudoku", PUZZLE, "--model", str(shipped)])
     assert (named.stdout, named.stderr) == (ended.stdout, "")
     assert len(ended.stdout.split("\t")[0]) == 36

@@ -127,11 +127,14 @@ def test_a_bad_place_is_refused_before_anything_is_computed(study: Path) -> None
     Path("folder").mkdir()
     Path("text").write_text("x", encoding="utf-8")
     for path, said in (
-        ("folder", "folder: is no file"),
+        ("folder", "folder: is not a regular file"),
         ("none/said.jsonl", "none/said.jsonl: there is no folder none"),
         ("text/said.jsonl", "text/said.jsonl: there is no folder text"),
-        ("results/said.jsonl", "results/said.jsonl: results/ is for what the stages make"),
-        (f"../study/{RUN}/evaluation.json", f"../study/{RUN}/evaluation.json: results/ is for"),
+        ("results/said.jsonl", "results/said.jsonl: results/ is reserved for stage outputs"),
+        (
+            f"../study/{RUN}/evaluation.json",
+            f"../study/{RUN}/evaluation.json: results/ is reserved",
+        ),
     ):
         assert refused(f"evaluate sudoku Lx_H --predictions {path}", study).startswith(said)
     (RUN / "model.safetensors").unlink()

@@ -143,7 +143,7 @@ def test_a_dead_process_ends_the_run_and_leaves_the_state(tmp_path: Path) -> Non
     said = process.communicate(timeout=90)[1]
     assert time.monotonic() - began < 60
     assert process.returncode == 1, said
-    assert "a process was ended by SIGKILL" in said
+    assert "one process died (SIGKILL)" in said
     assert "Traceback" not in said
     assert states(folder)
     assert "going on from step" in train(folder)

@@ -64,8 +64,8 @@ def test_a_sheet_is_one_page_and_the_same_each_time(study: Path) -> None:
 def test_what_cannot_be_drawn_is_said(study: Path) -> None:
     Path("file").write_text("x", encoding="utf-8")
     for folder, said in (
-        ("file", "file: is no folder"),
-        ("results/sheets", "results/sheets: results/ is for what the stages make"),
+        ("file", "file: is not a folder"),
+        ("results/sheets", "results/sheets: results/ is reserved for stage outputs"),
     ):
         assert refused(f"rollout sudoku Lx_H --sheets {folder}", study).startswith(said)
     message = refused("rollout sudoku L3x_H --sheets sheets", study)

@@ -142,7 +142,10 @@ def test_watching_shows_every_update(inside: Path) -> None:
     [
         (["sudoku"], "give puzzles, or a test puzzle with --test"),
         (["sudoku", "12"], "puzzle 1 (no file has that name): has 2 characters, but a board of 4"),
-        (["sudoku", "1x.............."], "'x' at place 2 means nothing; allowed are '.01234'"),
+        (
+            ["sudoku", "1x.............."],
+            "'x' at place 2 is not a valid character; allowed are '.01234'",
+        ),
         (["sudoku", "11.............."], "the question has no solution"),
         (["sudoku", "1..............."], "the question has several solutions"),
         (["sudoku", "--test", "8"], "--test 8: data/sudoku/test.safetensors holds puzzles 0 to 7"),

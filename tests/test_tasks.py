@@ -325,7 +325,7 @@ def test_changed_boards_are_noticed(tmp_path: Path, sudokus: tuple[Puzzles, Puzz
     content = bytearray(path.read_bytes())
     content[-5] = 2 if content[-5] != 2 else 3
     path.write_bytes(content)
-    with pytest.raises(UserError, match="boards are not those that were written"):
+    with pytest.raises(UserError, match="boards do not match their hash"):
         load_puzzles(path)
 
 

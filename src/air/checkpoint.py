@@ -164,7 +164,7 @@ def _open(path: Path, kind: str, leads: Sequence[str]) -> tuple[dict[str, Any], 
             if name.startswith(lead)
         }
     if not isinstance(content, dict) or content.get("kind") != kind:
-        raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
+        raise UserError(f"{path}: is not a {kind} file written by air")
     widened = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
     return content, widened
 
@@ -190,9 +190,11 @@ def _rebuilt(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> AIR:
             expected = AIR(header.model, variant, *sizes).state_dict()
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{path}: its header does not describe a model ({error})") from None
-    if set(expected) != set(tensors):
-        names = ", ".join(sorted(set(expected) ^ set(tensors)))
-        raise UserError(f"{path}: these tensors are missing or surplus: {names}")
+    missing, unexpected = set(expected) - set(tensors), set(tensors) - set(expected)
+    if missing or unexpected:
+        said = [f"missing: {', '.join(sorted(missing))}"] if missing else []
+        said += [f"unexpected: {', '.join(sorted(unexpected))}"] if unexpected else []
+        raise UserError(f"{path}: its tensors do not fit its header; {'; '.join(said)}")
     for name, tensor in tensors.items():
         if expected[name].shape != tensor.shape:
             raise UserError(

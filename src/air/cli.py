@@ -199,16 +199,18 @@ def import_checkpoint(
     output: Annotated[
         Path | None, typer.Option(help="[default: model.safetensors beside PATH, or here]")
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="if arch.name does not say it")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="the variant, if arch.name does not name it")
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(help="cells of a board, if not 81 or 900", min=1, max=65_536)
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="if the vocabulary does not say it", callback=_known_task),
+        typer.Option(help="the task, if the vocabulary does not tell it", callback=_known_task),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="which run it is here, if not the seed it had", min=0)
+        int | None, typer.Option(help="the seed to store it under [default: its own]", min=0)
     ] = None,
 ) -> None:
     """Rewrite a checkpoint of the authors', HRM's or TRM's training as our model.safetensors.

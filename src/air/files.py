@@ -67,7 +67,7 @@ def reading(
         raise UserError(f"{path}: no file has such a name; {absent}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe or a device may never end
-            raise UserError(f"{path}: cannot be read (it is no file); {remedy}")
+            raise UserError(f"{path}: cannot be read (it is not a regular file); {remedy}")
         yield
         log.debug("read %s", path)
     except FileNotFoundError:
@@ -90,7 +90,9 @@ def ours_to_make(path: Path) -> None:
     place = Path(os.path.realpath(path))
     for name in STUDY:
         if place.is_relative_to(os.path.realpath(name)):
-            raise UserError(f"{path}: {name}/ is for what the stages make; name a place outside it")
+            raise UserError(
+                f"{path}: {name}/ is reserved for stage outputs; choose a path outside it"
+            )
 
 
 def there(path: Path) -> bool:
@@ -142,7 +144,7 @@ def short(value: Any) -> str:
     try:
         return brief.repr(value)
     except ValueError:  # a whole number of more digits than Python writes
-        return "so long a number"
+        return "a number with too many digits"
 
 
 def read_json(path: Path, form: type[T]) -> T:

@@ -24,9 +24,11 @@ def predictions(task: str, variant: str, seed: int, path: Path) -> tuple[int, in
     """
     ours_to_make(path)
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is no file; name one for the predictions")
+        raise UserError(f"{path}: is not a regular file; choose another for the predictions")
     if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+        raise UserError(
+            f"{path}: there is no folder {path.parent}; make it, or choose another file"
+        )
     number = solved = 0
     with replacing(path) as temporary, subject(task, variant, seed) as of:
         config: EvaluationConfig = of.section.evaluation

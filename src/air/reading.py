@@ -38,7 +38,7 @@ def read_tensors(
             tensors, metadata = _map_tensors(path)
         header = json.loads(metadata.get("air", "{}"))
     if not isinstance(header, dict) or header.get("kind") != kind:
-        raise UserError(f"{path}: not a {kind} file of this project; its header names no such kind")
+        raise UserError(f"{path}: is not a {kind} file written by air")
     return tensors, header
 
 
@@ -62,7 +62,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: ZipFile, entry: Any) -> np.ndarray:
     """One array of an .npz file, if its header claims no more than there is."""
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) or entry.flag_bits & 1:
-        raise ValueError(f"{entry.filename} is packed in another way")
+        raise ValueError(f"{entry.filename} is encrypted, or its compression is not supported")
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read_header = {
@@ -71,7 +71,7 @@ def _array(archive: ZipFile, entry: Any) -> np.ndarray:
         }[version]
         shape, _, dtype = read_header(file)
     if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > entry.file_size:
-        raise ValueError(f"{entry.filename} holds no numbers, or fewer than it says")
+        raise ValueError(f"{entry.filename} is not numeric, or is shorter than its header says")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

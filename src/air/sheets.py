@@ -24,7 +24,7 @@ def write_sheets(task: str, variant: str, seed: int, folder: Path) -> list[Path]
     """
     ours_to_make(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; name one for the sheets")
+        raise UserError(f"{folder}: is not a folder; choose one for the sheets")
     run = paths.run(task, variant, seed)
     measures = read_json(run / "rollout.json", RolloutMeasures)
     look = read_look(paths.data(task, "test"))

@@ -95,7 +95,7 @@ def model_of(params: Params, task: str, variant: str, seed: int) -> Path:
     shipped = paths.shipped(params.preset, task, variant)
     if there(path) or [seed] != params.task(task).seeds[:1] or not _is_file(str(shipped)):
         return path
-    log.info("%s is not there: the model is %s, which comes with the project", path, shipped)
+    log.info("%s not found; using %s, which ships with the project", path, shipped)
     return shipped
 
 
@@ -140,8 +140,8 @@ def parse(kind: Data, puzzles: list[tuple[str, str]]) -> np.ndarray:
     """The boards of puzzles as text, uint8 ``[B, S]``.
 
     Raises:
-        UserError: one is of another size, has a character that means nothing, or (where that can
-            be known) has no solution or several.
+        UserError: one is of another size, has an invalid character, or (where that can be
+            known) has no solution or several.
     """
     task = kind.task()
     tokens = symbols_of(kind, task)
@@ -158,7 +158,7 @@ def parse(kind: Data, puzzles: list[tuple[str, str]]) -> np.ndarray:
             place = int(np.argmin(boards[row]))
             allowed = "".join(chr(code) for code in np.flatnonzero(tokens))
             raise UserError(
-                f"{where}: {text[place]!r} at place {place + 1} means nothing; "
+                f"{where}: {text[place]!r} at place {place + 1} is not a valid character; "
                 f"allowed are {allowed!r}"
             )
     faults = kind.solve(boards)[1] if kind.solvable else kind.faults(boards, boards)

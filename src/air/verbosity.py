@@ -63,7 +63,7 @@ Verbose = Annotated[
     typer.Option(
         "-v",
         "--verbose",
-        help="say also which files are read and written",
+        help="also show which files are read and written",
         callback=_ask_for(logging.DEBUG),
     ),
 ]
@@ -72,7 +72,7 @@ Quiet = Annotated[
     typer.Option(
         "-q",
         "--quiet",
-        help="say nothing but warnings and errors",
+        help="show only warnings and errors",
         callback=_ask_for(logging.WARNING),
     ),
 ]

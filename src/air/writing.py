@@ -36,10 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def free(*targets: Path) -> None:
-    """Raise a UserError if a folder lies where one of these files is to be written."""
+    """Raise a UserError if there is a folder where one of these files is to be written."""
     for path in targets:
         if path.is_dir():
-            raise UserError(f"{path}: a folder lies where this file belongs; move it away")
+            raise UserError(
+                f"{path}: there is a folder where this file should be written; move it away"
+            )
 
 
 def write_text(path: Path, text: str) -> None:

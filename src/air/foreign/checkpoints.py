@@ -127,7 +127,7 @@ def check_arch(
     unknown = sorted(set(arch) - READ - WITHOUT_EFFECT - set(FIXED))
     if unknown:
         raise UserError(
-            f"{path}: arch.{unknown[0]} is not known here, so what it changes would be lost; "
+            f"{path}: arch.{unknown[0]}: unknown key; importing would ignore its effect; "
             f"known are {', '.join(sorted(READ | WITHOUT_EFFECT | set(FIXED)))}"
         )
     stacks: tuple[str, ...] = ("f_level",)
@@ -197,7 +197,7 @@ def import_checkpoint(
     state, digest = _read_state(path)
     tensors = {_PREFIX.sub("", name): tensor for name, tensor in state.items()}
     if len(tensors) < len(state):
-        raise UserError(f"{path}: holds tensors that have one name but for the prefix")
+        raise UserError(f"{path}: several tensors share a name once prefixes are removed")
     config_path = path.with_name("all_config.yaml")
     arch, everything = _read_arch(config_path)
     parsed = _variant(variant, arch, config_path)
@@ -290,7 +290,7 @@ def import_found(
             if not same or (name in fixed and not torch.equal(of_step[name], tensor)):
                 raise UserError(
                     f"{path}: its {name} is not that of {found.last.name}, so they are not "
-                    "checkpoints of one training; give a folder that holds one alone"
+                    "checkpoints of one training; give a folder with one training run only"
                 )
         snapshots[step] = {
             name: tensor.to(kept) for name, tensor in of_step.items() if name not in fixed
@@ -397,11 +397,11 @@ def translated(sketch: AIR, tensors: Mapping[str, Tensor], path: Path) -> dict[s
     """
     state = sketch.state_dict()
     theirs = {our_name(name): name for name in tensors}
-    surplus = [name for name in tensors if theirs[our_name(name)] != name]  # one name for two
-    surplus += [name for ours, name in theirs.items() if ours not in state]
+    unexpected = [name for name in tensors if theirs[our_name(name)] != name]  # one name for two
+    unexpected += [name for ours, name in theirs.items() if ours not in state]
     missing = [name for name in state if name not in theirs]
-    if surplus or missing:
-        said = [f"surplus: {', '.join(surplus)}"] if surplus else []
+    if unexpected or missing:
+        said = [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
         said += [f"missing (by our names): {', '.join(missing)}"] if missing else []
         raise UserError(f"{path}: not the tensors of {sketch.variant.name}: {'; '.join(said)}")
     for ours, name in theirs.items():
@@ -412,7 +412,7 @@ def translated(sketch: AIR, tensors: Mapping[str, Tensor], path: Path) -> dict[s
                 f"{path}: {name} has shape {tuple(tensor.shape)}, but the model's is {tuple(shape)}"
             )
         if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
-            raise UserError(f"{path}: {name} is no dense tensor of real numbers")
+            raise UserError(f"{path}: {name} is not a dense floating-point tensor")
         if not tensor.isfinite().all():
             raise UserError(f"{path}: {name} holds values that are not finite")
         state[ours] = tensor.reshape(shape).to(state[ours].dtype)

@@ -45,8 +45,8 @@ def find(source: str) -> Found:
     steps = {_step(file.name): file for file in sorted(path.iterdir()) if _is_step(file.name)}
     if not steps:
         raise UserError(
-            f"{source}: holds no step_N, as HRM's and TRM's training leaves them; give a folder "
-            "that does, or one such file"
+            f"{source}: contains no step_N checkpoint, the format that HRM's and TRM's training "
+            "code writes; give a folder that does, or one such file"
         )
     return Found(dict(sorted(steps.items())), series=True)
 
@@ -125,6 +125,6 @@ def _latest(repo: str, files: Iterable[str]) -> str:
         )
     names = ", ".join(sorted(map(str, paths))[:10]) or "nothing"
     raise UserError(
-        f"{repo}: holds no step_N with an all_config.yaml beside it, as HRM's and TRM's training "
-        f"leaves them; it holds {names}"
+        f"{repo}: contains no step_N checkpoint with an all_config.yaml beside it, the format that "
+        f"HRM's and TRM's training code writes; it contains {names}"
     )

@@ -82,7 +82,7 @@ def generate(task: Task, search: Search, wanted: int, workers: int) -> Found:
                 break
     raise UserError(
         f"{task.name}.data: only {len(seen)} of {wanted} essentially different puzzles with "
-        f"{search.kind} were found; ask for fewer puzzles, {search.ease}"
+        f"{search.kind} were found; ask for fewer puzzles or for {search.ease}"
     )
 
 

@@ -200,8 +200,8 @@ def _ratings_of(kind: Imported, columns: Columns, path: Path) -> tuple[float, fl
         return 0, np.inf
     if columns.rating is None:
         raise UserError(
-            f"{path}: has no column rating, by which min_difficulty could choose; leave "
-            f"{kind.task().name}.data.min_difficulty out"
+            f"{path}: has no rating column, which min_difficulty needs; remove "
+            f"{kind.task().name}.data.min_difficulty"
         )
     least, greatest = checked_range("min_difficulty", kind.min_difficulty)
     return least, np.inf if greatest is None else greatest

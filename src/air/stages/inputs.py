@@ -55,7 +55,7 @@ def identity(puzzles: Puzzles) -> dict[str, Any]:
 
 
 def overwritten(path: Path) -> UserError:
-    return UserError(f"{path}: was written over while it was in use; nothing is kept, run again")
+    return UserError(f"{path}: was overwritten while in use; no result was written, run again")
 
 
 @dataclass(frozen=True)

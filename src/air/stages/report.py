@@ -11,6 +11,6 @@ def report(notebook: str) -> Path:
     """Write reports/html/NOTEBOOK.html and its figures and tables; the page."""
     notebook = notebook.removesuffix(".ipynb")
     if Path(notebook).name != notebook or notebook.startswith("."):
-        raise UserError(f"{notebook!r} is no notebook's name: give it without a folder")
+        raise UserError(f"{notebook!r} is not a notebook name; give one without a folder")
     render(paths.notebook(notebook), paths.page(notebook))
     return paths.page(notebook)

@@ -25,7 +25,10 @@ class Maze:
 
     def __init__(self, size: int, members: int = 1) -> None:
         if not (1 <= size <= 64 and 1 <= members <= 8):
-            raise ValueError(f"no maze has {size} cells on a side and {members} images")
+            raise ValueError(
+                "a maze must have 1 to 64 cells on a side and 1 to 8 images, "
+                f"not {size} and {members}"
+            )
         self.rows = self.columns = size
         self.members = members
         row, column = np.divmod(np.arange(size * size), size)

@@ -17,7 +17,7 @@ def build(spec: dict[str, Any]) -> Task:
     """
     arguments = dict(spec)
     if any(type(value) is not int for name, value in arguments.items() if name != "name"):
-        raise TypeError(f"its sizes are no whole numbers: {short(spec)}")
+        raise TypeError(f"sizes must be integers: {short(spec)}")
     return TASKS[arguments.pop("name")](**arguments)
 
 
@@ -37,7 +37,7 @@ def load_puzzles(path: Path) -> Puzzles:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its header describes no puzzles ({error}); {AGAIN}") from None
     if not {"inputs", "labels"} <= set(tensors):
-        raise UserError(f"{path}: holds no inputs and labels of type uint8")
+        raise UserError(f"{path}: needs uint8 tensors inputs and labels")
     inputs, labels = tensors["inputs"], tensors["labels"]
     for name, boards in (("inputs", inputs), ("labels", labels)):
         if boards.ndim != 2 or boards.shape[1] != task.cells:
@@ -48,5 +48,5 @@ def load_puzzles(path: Path) -> Puzzles:
         raise UserError(f"{path}: holds {len(inputs)} questions and {len(labels)} answers; {AGAIN}")
     puzzles = Puzzles(task, inputs, labels, seed)
     if puzzles.sha256 != sha256:
-        raise UserError(f"{path}: its boards are not those that were written; delete it, run again")
+        raise UserError(f"{path}: its boards do not match their hash; {AGAIN}")
     return puzzles

@@ -23,7 +23,10 @@ class Sudoku:
 
     def __init__(self, box_rows: int, box_columns: int, members: int = 1000) -> None:
         if not (1 <= box_rows <= box_columns and box_rows * box_columns <= 16 and members > 0):
-            raise ValueError(f"no Sudoku has boxes of {box_rows} x {box_columns}")
+            raise ValueError(
+                "a Sudoku's boxes must have 1 to 16 cells and no more rows than columns, and its "
+                f"groups at least 1 member, not {box_rows} x {box_columns} and {members}"
+            )
         self.box_rows, self.box_columns, self.members = box_rows, box_columns, members
         n = self.rows = self.columns = box_rows * box_columns
         digits = [_symbol(digit) for digit in range(1, n + 1)]

@@ -118,9 +118,10 @@ def launch(processes: int, arguments: list[str]) -> tuple[int, str]:
         codes = [failure.exitcode for failure in error.failures.values()]
         killed = [signal.Signals(-code).name for code in codes if code < 0 and -code not in ASKED]
         if killed or LOST in codes:
+            how = f"died ({killed[0]})" if killed else "died or stopped answering"
             return 1, (
-                f"a process was ended by {killed[0] if killed else 'something'} and the others "
-                "with it; run again to go on from the state saved last"
+                f"one process {how} and the others were stopped; run again to resume from the "
+                "last saved state"
             )
         if all(code == 130 or -code in ASKED for code in codes):
             return 130, ""  # as the first process has said

@@ -46,7 +46,7 @@ class Snapshots:
         for step, digest in digests.items():
             path = self._path(int(step))
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-                log.warning("%s: is not there or damaged; the run begins anew", path)
+                log.warning("%s: is missing or damaged; training restarts from step 0", path)
                 return False
         self.digests = dict(digests)
         return True
