@@ -148,7 +148,7 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     said = re.findall('alt="(.*?)"', html)
     assert said == [
         "C9, Sudoku, share, %: a 10 (5 to 20), -20 (-30), published 15; b unknown, 30, published "
-        "-900; no or little effect: -1 to 1."
+        "-900; counts as none or little: -1 to 1."
     ]
     axis = drawn[0].axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]

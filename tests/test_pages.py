@@ -131,7 +131,7 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     for scale, probed in (("paper", 0), ("least", 1)):  # the tasks whose snapshots were probed
         emergence = (studies[scale] / "emergence.html").read_text(encoding="utf-8")
         assert emergence.count('class="missing"') == 2 - probed
-        assert "No snapshots of a Maze training have been probed." in emergence
+        assert "No snapshot measurements for Maze yet." in emergence
         assert ("emergence-sudoku" in emergence, "strip-sudoku-Lx_H" in emergence) == (probed,) * 2
 
 

@@ -130,7 +130,7 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
                     "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
                 )
             )
-    return shown or [missing(f"No {study.tasks[task]} boards have been kept yet.")]
+    return shown or [missing(f"No saved boards of {study.tasks[task]} rollouts yet.")]
 
 
 def emergence_strip(study: Study, task: str) -> list[Display]:
@@ -143,14 +143,13 @@ def emergence_strip(study: Study, task: str) -> list[Display]:
         most = 8 if pen.look.columns <= 6 else 6  # large boards would become unreadable
         chosen = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
         wrong = (strip.z_H[0] != strip.labels[0]).sum(axis=1)[chosen]
-        *before, last = map(str, wrong.tolist())
         with style():
             shown.append(
                 as_figure(
                     _row_of_boards(pen, strip, 0, {place: steps[place] for place in chosen}),
                     f"strip-{task}-{run[0]}",
-                    f"{study.title(task, run)}: z_H differs from the answer in "
-                    f"{', '.join(before)} and, in the end, {last} cells",
+                    f"{study.title(task, run)}: wrong cells of z_H, snapshot by "
+                    f"snapshot: {', '.join(map(str, wrong.tolist()))}",
                     "Boards decoded from z_L and z_H of one puzzle at several snapshots.",
                 )
             )
@@ -185,7 +184,7 @@ def _came_of(pen: Pen, boards: Boards, puzzle: int, first_of_H: int) -> str:
     )
     left = int((boards.z_H[puzzle][-1] != boards.labels[puzzle]).sum())
     ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
-    return f"z_H {ends}; undecided at most {open_L} cells of z_L and {open_H} of z_H"
+    return f"z_H {ends}; at most {open_L} cells of z_L and {open_H} of z_H undecided"
 
 
 def sheet(pen: Pen, boards: Boards, puzzle: int, updates: int, title: str) -> bytes:

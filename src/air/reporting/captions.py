@@ -5,56 +5,57 @@ The titles, which say what came out, are made with the figures.
 
 CAPTIONS = {
     "puzzles": "Training puzzles (above) and their answers (below).",
-    "traits": "How training and test puzzles are distributed; traits that are the same for all "
-    "puzzles are left out.",
-    "accuracy": "Share of test puzzles solved, one dot per training run, a bar at the mean of a "
-    "variant's runs; diamond: mean share of training puzzles solved. Blue: the input enters the "
-    "two updates differently; orange: alike.",
-    "depth": "Share of test puzzles solved if the answer is read after so many segments: thin "
-    "lines are runs, thick ones means.",
-    "training": "Left: loss per cell. Right: share of training puzzles solved, counted at the step "
-    "at which their slot halts. Each point is the mean over the steps since the one before; thin "
-    "lines are runs, thick ones means.",
-    "rollout": "What the two states show when decoded after every update, over a whole rollout. "
-    "One run: mean over puzzles, band of one standard error. Several: thin lines are runs, thick "
-    "ones means.",
+    "traits": "Distribution of each trait over training and test puzzles. Traits that are the same "
+    "for all puzzles are left out.",
+    "accuracy": "Share of test puzzles solved: a dot for each training run, a bar at the mean over "
+    "the runs of a variant. Diamond: mean share of training puzzles solved. Blue: the input enters "
+    "the two updates unequally; orange: equally.",
+    "depth": "Share of test puzzles solved if the answer is read after the given number of "
+    "segments. Thin lines are runs, thick lines means.",
+    "training": "Left: loss per cell. Right: share of training puzzles solved, counted when their "
+    "slot halts. Each point is the mean over the steps since the previous point. Thin lines are "
+    "runs, thick lines means.",
+    "rollout": "The two states, decoded after every update of a rollout: cells right (above) and "
+    "cells undecided (below). One run: mean over puzzles, with a band of one standard error. "
+    "Several runs: thin lines are runs, thick lines means.",
     "inside": "Means over puzzles and runs; z_H solid, z_L dotted. Margin: lead of the best token "
-    "over the second on the cells to be filled in. Change: distance of a state from itself one "
-    "segment before, 0 at a fixed point.",
-    "boards": "The boards that z_L (above) and z_H (below) show after the sub-step named. Bold: "
-    "given. Grey: undecided. Red: differs from the answer. Red frame: breaks a rule.",
-    "freeze": "Cells that change between consecutive decoded boards, summed over a rollout. "
-    "Content changes leave a cell's membership in the mask as it is, mask flips change it. Bars "
-    "are means over runs, dots the runs.",
-    "transitions": "Content changes at every step from one decoded board to the next. Thin lines "
-    "are runs, thick ones means. A state that is not updated does not change, hence the teeth.",
-    "attention": "Attention of L-updates minus that of H-updates (entropy: the reverse), so that "
-    "above zero the L-update is the more local. Bars are means over query cells, whiskers 95 % "
-    "bootstrap intervals over whole puzzles; with several runs, bars are means over runs and "
-    "dots the runs.",
-    "parts": "The same attention, split: the part of the neighbourhood that the title of a panel "
-    "names, mean over layers. Parts overlap, so they add up to more than the whole. Dots are means "
-    "over query cells, whiskers 95 % bootstrap intervals over whole puzzles; with several runs, "
-    "large dots are means over runs and small ones the runs.",
-    "emergence": "At each snapshot of a training: test puzzles solved (dashed: 10 %); attention of "
-    "L-updates nearby minus that of H-updates, on all query cells (grey: counts as no split); how "
-    "far the best token leads the second on query cells; content changes over a rollout while the "
-    "other state is frozen, minus those while nothing is. The axis of steps is logarithmic after "
-    "the first snapshot beyond step 0. One run of a variant: mean over puzzles, band of its 95 % "
-    "interval. Several: thin lines are runs, thick ones means.",
-    "strip": "The boards that z_L (above) and z_H (below) show at the end of a rollout after the "
-    "optimiser step named. Bold: given. Grey: undecided. Red: differs from the answer. Red frame: "
+    "over the second on the cells to be filled in. Change: relative distance of a state from its "
+    "value one segment before; 0 at a fixed point.",
+    "boards": "The boards decoded from z_L (above) and z_H (below) after single sub-steps, whose "
+    "numbers are given. Bold: given. Grey: undecided. Red: differs from the answer. Red frame: "
     "breaks a rule.",
-    "map": "Where one cell (black frame) looks in the first L-update and the first H-update of a "
-    "segment, layer by layer, mean over heads; a layer is shaded up to its darkest cell. Percent: "
-    "share on its neighbourhood (blue outline). Red: cells that break a rule on the board that z_H "
-    "shows then. Large boards: below, the 11 x 11 cells in the black square, and their share "
-    "(here).",
-    "segments": "The same cell, mean over heads in the last layer, at the segments looked at (at "
-    "most eight, evenly spread); all maps of a run are shaded alike. Percent: share on the "
-    "neighbourhood (blue outline). Red: cells that break a rule on the board that z_H shows. "
-    "Large boards: the 11 x 11 cells around the cell.",
-    "heads": "The same cell in the last layer: the mean over heads, then the heads (at most eight, "
-    "evenly spread), each shaded up to its own darkest cell. Percent: share on the neighbourhood "
-    "(blue outline). Large boards: the 11 x 11 cells around the cell.",
+    "freeze": "Cells that change between consecutive decoded boards, summed over a rollout. Mask "
+    "flips: the cell enters or leaves the mask; content changes: all others. Bars are means over "
+    "runs, dots the runs.",
+    "transitions": "Content changes from each decoded board to the next. Thin lines are runs, "
+    "thick lines means. A state changes only when it is updated, hence the teeth.",
+    "attention": "Attention of L-updates minus that of H-updates (entropy: the reverse), so that "
+    "above zero the L-update is the more local one. Bars are means over query cells, whiskers 95 % "
+    "bootstrap intervals over whole puzzles; with several runs, bars are means over runs and dots "
+    "the runs.",
+    "parts": "The same difference for each part of the neighbourhood, mean over layers. The parts "
+    "overlap, so they do not add up to the whole. Dots are means over query cells, whiskers 95 % "
+    "bootstrap intervals over whole puzzles; with several runs, large dots are means over runs and "
+    "small dots the runs.",
+    "emergence": "At each snapshot of a training: test puzzles solved (dashed: 10 %); attention "
+    "nearby, L-update minus H-update, on all query cells (grey: counts as no split); lead of the "
+    "best token over the second on query cells; content changes over a rollout with the other "
+    "state frozen, minus those with nothing frozen. The axis of steps is logarithmic from the "
+    "first snapshot after step 0 on. One run of a variant: mean over puzzles, with a band for the "
+    "95 % interval. Several runs: thin lines are runs, thick lines means.",
+    "strip": "The boards decoded from z_L (above) and z_H (below) at the end of a rollout, after "
+    "the number of optimiser steps given. Bold: given. Grey: undecided. Red: differs from the "
+    "answer. Red frame: breaks a rule.",
+    "map": "Attention of one cell (black frame) in the first L-update and the first H-update of a "
+    "segment, by layer, mean over heads; L and H share a scale of shading, which differs between "
+    "layers. Percent: share on its neighbourhood (blue outline). Red outline: cells that break a "
+    "rule on the board of z_H at that time. Large boards: below, the 11 x 11 cells in the black "
+    "square, with their share (here).",
+    "segments": "The same cell in the last layer, mean over heads, at up to eight of the segments "
+    "measured; all maps of a run share a scale of shading. Percent: share on the neighbourhood "
+    "(blue outline). Red outline: cells that break a rule on the board of z_H. Large boards: the "
+    "11 x 11 cells around the cell.",
+    "heads": "The same cell in the last layer: the mean over heads, then up to eight single heads; "
+    "L and H share a scale of shading, which differs between columns. Percent: share on the "
+    "neighbourhood (blue outline). Large boards: the 11 x 11 cells around the cell.",
 }

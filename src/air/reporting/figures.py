@@ -153,13 +153,12 @@ def depth(study: Study, task: str) -> list[Display]:
                 as_figure(
                     canvas,
                     f"depth-{task}-{experiment}",
-                    f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: {name} goes from "
-                    f"{shares[0]:.1%} solved after one segment to {shares[-1]:.1%} "
-                    f"after {len(shares)}",
+                    f"{study.tasks[task]}, {EXPERIMENTS[experiment]}: {name} solves "
+                    f"{shares[0]:.1%} after one segment and {shares[-1]:.1%} after {len(shares)}",
                     "Line plot: exact accuracy against the number of segments.",
                 )
             )
-    return shown or [missing(f"No {study.tasks[task]} run has been evaluated yet.")]
+    return shown or [missing(f"No evaluated runs for {study.tasks[task]} yet.")]
 
 
 def training(study: Study, task: str) -> list[Display]:
@@ -205,7 +204,7 @@ def training(study: Study, task: str) -> list[Display]:
                     "Two line plots: loss and accuracy on training puzzles against steps.",
                 )
             )
-    return shown or [missing(f"No {study.tasks[task]} run has been trained yet.")]
+    return shown or [missing(f"No training runs for {study.tasks[task]} yet.")]
 
 
 def rollout_curves(study: Study, task: str) -> Display:
@@ -273,9 +272,9 @@ def rollout_inside(study: Study, task: str) -> Display:
             values = mean(run.agreement for run in runs)
             axes[0, 1].plot(np.arange(len(values)) + 1, values, color=colour)
         for axis, title, y, x in (
-            (axes[0, 0], "How sure the states are", "margin of the best token", "sub-step"),
-            (axes[0, 1], "Where both show the same", "share of cells", "sub-step"),
-            (axes[1, 0], "How far they still move", "relative change", "segment"),
+            (axes[0, 0], "How sure each state is", "margin of the best token", "sub-step"),
+            (axes[0, 1], "Cells on which both agree", "share of cells", "sub-step"),
+            (axes[1, 0], "Change since last segment", "relative change", "segment"),
             (axes[1, 1], "Puzzles solved by depth", "share of puzzles", "segment"),
         ):
             axis.set_title(title)
@@ -298,7 +297,7 @@ def rollout_inside(study: Study, task: str) -> Display:
         return as_figure(
             canvas,
             f"inside-{task}",
-            f"{study.tasks[task]}: z_H's margin exceeds z_L's by {leads}",
+            f"{study.tasks[task]}: z_H's margin minus z_L's: {leads}",
             "Four line plots of rollouts: margin, agreement, change, accuracy.",
         )
 
@@ -467,14 +466,14 @@ def attention(study: Study, task: str) -> Display:
         return as_figure(
             canvas,
             f"attention-{task}",
-            f"{study.tasks[task]}: attention {nearest.title}, L-update minus H-update, all layers: "
-            f"{shares}",
+            f"{study.tasks[task]}: attention {nearest.title}, L-update minus H-update, mean over "
+            f"layers: {shares}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
 
 
 def attention_parts(study: Study, task: str) -> list[Display]:
-    """The contrast on each part of the neighbourhood over all layers; nothing if it has none."""
+    """The contrast on each part of the neighbourhood, mean over layers; nothing if it has none."""
     measured = study.attentions(task)
     probed = _by_variant({run: found for run, found in measured.items() if found.control.parts})
     if not probed:
@@ -517,8 +516,8 @@ def attention_parts(study: Study, task: str) -> list[Display]:
             as_figure(
                 canvas,
                 f"parts-{task}",
-                f"{study.tasks[task]}, {variant}: attention, L-update minus H-update, all layers: "
-                f"{contrasts}",
+                f"{study.tasks[task]}, {variant}: attention, L-update minus H-update, mean over "
+                f"layers: {contrasts}",
                 "Dot plot: attention contrasts on each part of the neighbourhood, by variant.",
             )
         ]
@@ -570,7 +569,7 @@ def emergence(study: Study, task: str) -> Display:
     """What the probes measure at every snapshot of a training, one line per variant."""
     probed = _by_variant(study.emergences(task))
     if not probed:
-        return missing(f"No snapshots of a {study.tasks[task]} training have been probed.")
+        return missing(f"No snapshot measurements for {study.tasks[task]} yet.")
     band = SplitFirst.band.get(task)
     near = next((run.nearest for runs in probed.values() for run in runs if run.nearest), None)
     attention = measure(task, near) if near else Measure("nearby", "no attention")
@@ -668,8 +667,10 @@ def _by(dated: dict[str, list[When]]) -> str:
             count, of = sum(when.certain is not None for when in of_runs), len(of_runs)
             said = f"by step {by}" + (f" ({count} of {of} runs)" if count < of else "")
         else:
-            said = "never" if all(when.possible is None for when in of_runs) else "not surely"
+            said = "never" if all(when.possible is None for when in of_runs) else "possibly"
         variants.setdefault(said, []).append(name)
+    if list(variants) == ["never"]:
+        return "in no variant"
     return ", ".join(
         f"{said} in {' and '.join(names) if len(variants) > 1 else 'all variants'}"
         for said, names in variants.items()

@@ -134,7 +134,7 @@ def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     "Heat maps of the attention of one cell, of L-update and H-update, by layer.",
                 )
             )
-    return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
+    return shown or [missing(f"No saved attention maps for {study.tasks[task]} yet.")]
 
 
 def _layers(view: View, place: int) -> Canvas:
@@ -188,17 +188,17 @@ def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     as_figure(
                         _segments(view.window() or view, segments, layer),
                         f"segments-{task}-{run[0]}",
-                        f"{study.title(task, run)}, layer {layer}: on its neighbourhood are "
-                        f"{first[0]:.0%} of the L-update's attention and {first[1]:.0%} of the "
-                        f"H-update's at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} at "
-                        f"segment {segments[-1]}",
+                        f"{study.title(task, run)}, layer {layer}: {first[0]:.0%} of the "
+                        f"L-update's attention and {first[1]:.0%} of the H-update's are on the "
+                        f"neighbourhood at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} "
+                        f"at segment {segments[-1]}",
                         "Heat maps of the attention of one cell at several segments: what z_H "
                         "shows, the L-update, the H-update.",
                     ),
                     study.title(task, run).partition(", ")[2],
                 )
             )
-    return shown or [missing(f"No {study.tasks[task]} attention map has been kept yet.")]
+    return shown or [missing(f"No saved attention maps for {study.tasks[task]} yet.")]
 
 
 def _segments(view: View, segments: list[int], layer: int) -> Canvas:
@@ -238,14 +238,14 @@ def by_head(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     as_figure(
                         _heads(view.window() or view, maps.heads[puzzle][place][:, layer]),
                         f"heads-{task}-{run[0]}",
-                        f"{where}, layer {layer}: a head gives the neighbourhood {of_L} of its "
+                        f"{where}, layer {layer}: heads give the neighbourhood {of_L} of their "
                         f"attention in the L-update, {of_H} in the H-update",
                         "Heat maps of the attention of one cell, L-update above H-update, by head.",
                     ),
                     study.title(task, run).partition(", ")[2],
                 )
             )
-    return shown or [missing(f"No single heads of {study.tasks[task]} have been kept.")]
+    return shown or [missing(f"No saved attention maps by head for {study.tasks[task]}.")]
 
 
 def _heads(view: View, heads: np.ndarray) -> Canvas:

@@ -86,7 +86,7 @@ def undecided(study: Study, task: str) -> Display:
         + (f" ({', '.join(others)})" if (others := sorted(set(names) - {""})) else "")
         for (updates, segments), names in sizes.items()
     )
-    what = f"Undecided is a cell that shows {wording(task).undecided}."
+    what = f"A cell is undecided while it shows {wording(task).undecided}."
     return text(f"{what} {said[:1].upper()}{said[1:]}." if said else what)
 
 

@@ -18,7 +18,7 @@ COLOUR, BAND, PUBLISHED = "#0072B2", "#e3e6ea", "#D55E00"
 KEY = (
     "Dots: runs, or means of groups of runs, with 95 % intervals; hollow: a run that has not "
     "learned its task; dotted line: not established, but possible from that step on. Grey: counts "
-    "as no (or little) effect. Orange diamonds: the paper's value; orange arrows: the paper's "
+    "as none or little. Orange diamonds: the paper's value; orange arrows: the paper's "
     "value, outside the axis."
 )
 
@@ -124,5 +124,5 @@ def _in_words(picture: Picture) -> str:
         for row in picture.rows
     ]
     if picture.none:
-        rows.append(f"no or little effect: {' to '.join(map(number, picture.none))}")
+        rows.append(f"counts as none or little: {' to '.join(map(number, picture.none))}")
     return "; ".join(rows) + "."

@@ -32,7 +32,9 @@ def claims(study: Study) -> Display:
         for task in claim.tasks
     ]
     html = filled("glance.html.j2", rows=read(), tasks=study.tasks)
-    return as_table(pd.DataFrame(plain), "claims", "The claims and what came of them here.", html)
+    return as_table(
+        pd.DataFrame(plain), "claims", "The claims and their verdicts in this study.", html
+    )
 
 
 def evidence(study: Study) -> Display:
@@ -165,7 +167,7 @@ def data(study: Study) -> Display:
             if found.files:
                 file = found.files.of(split)
                 skipped = sum(file.skipped_rows.values())
-                entries[f"{name}: rows of the file, skipped"] = f"{file.rows:,}, {skipped:,}"
+                entries[f"{name}: rows of the file (skipped)"] = f"{file.rows:,} ({skipped:,})"
                 if file.outside_min_difficulty is not None:
                     outside = f"{file.outside_min_difficulty:,}"
                     entries[f"{name}: rows of another rating"] = outside
@@ -216,7 +218,7 @@ def cost(study: Study) -> Display:
             if len(found):
                 row |= {
                     "mean": _time(found["seconds"].mean()),
-                    "all together": _time(found["seconds"].sum()),
+                    "total": _time(found["seconds"].sum()),
                     "peak memory": f"{found['memory'].max() / 1024:.2f} GiB",
                 }
             if len(found) or len(others):
@@ -225,7 +227,7 @@ def cost(study: Study) -> Display:
         "stage": "all",
         "jobs": len(ran),
         "restored": len(restored),
-        "all together": _time(ran["seconds"].sum()),
+        "total": _time(ran["seconds"].sum()),
     }
     frame = pd.DataFrame([*rows, total]).fillna("")
     return as_table(frame, "cost", "Time and memory of the jobs of each stage.")

@@ -91,7 +91,7 @@ class Locality(Claim):
             )
             for what, entries, published in (
                 ("nearby", near, paper),
-                ("on rule-breaking cells", broken, []),
+                ("on violations", broken, []),
             )
             if entries
         ]
