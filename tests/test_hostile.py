@@ -263,7 +263,7 @@ INSIDE: list[tuple[str, Damage, str, str]] = [
     (PARAMS, text("[]"), "claims", "input should be a valid dictionary"),
     (PARAMS, text("[" * 10**5), "claims", "not a JSON file ("),
     (PARAMS, text("9" * 5000), "claims", "not a JSON file ("),
-    (PARAMS, text('{"params": NaN}'), "claims", "not a JSON file (NaN is no number)"),
+    (PARAMS, text('{"params": NaN}'), "claims", "not a JSON file (NaN is not a number in JSON)"),
     (PARAMS, put("params.preset", "../../x"), "publish",
      "params.preset: string should match pattern"),
     (PARAMS, put("params.sudoku.variants", ["../../x"]), "publish",

@@ -137,7 +137,7 @@ def test_what_the_hub_does_not_have_is_one_sentence(models: Models, tmp_path: Pa
         "hub:made/trm@absent": "(it has no such branch, tag or commit); give the step_N file",
         "hub:made/trm@main:step_1": "cannot get step_1 at revision main (it has no such file)",
         "hub:made/several@v1.0:step_1": "cannot get all_config.yaml at revision 89abcdef89ab (it",
-        "hub:made/several": "made/several: holds checkpoints in several folders (., run); say",
+        "hub:made/several": "made/several: holds checkpoints in several folders (., run); choose",
         "hub:made/several@v1.0": "contains no step_N checkpoint with an all_config.yaml beside it, "
         "the format that HRM's and TRM's training code writes; it contains config.json, step_1",
     }

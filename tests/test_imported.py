@@ -248,7 +248,7 @@ def test_a_model_of_others_decides_no_verdict(
         ({"checkpoints": {"HRM": {"source": "hub:x"}}}, "hub:x: is not a valid hub address"),
         (
             {"checkpoints": {"HRM": {"source": "x", "variant": "other"}}},
-            "sudoku.checkpoints.HRM.variant: other is no variant",
+            "sudoku.checkpoints.HRM.variant: other is not a variant",
         ),
         (
             {"checkpoints": {"HRM": {"source": "x", "probes": ["look"]}}},

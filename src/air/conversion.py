@@ -37,7 +37,7 @@ def convert(
     target = output or beside / "model.safetensors"
     model, origin, snapshots = import_found(found, variant, cells)
     if os.path.realpath(target) in map(os.path.realpath, found.steps.values()):
-        raise UserError(f"{target}: is the checkpoint itself; name another --output")
+        raise UserError(f"{target}: is the checkpoint itself; choose another --output")
     origin |= {"task": task or origin["task"], "seed": origin["seed"] if seed is None else seed}
     if snapshots:
         of_steps = target.with_name("snapshots.safetensors")

@@ -159,7 +159,7 @@ def read_json(path: Path, form: type[T]) -> T:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def read_yaml(path: Path, absent: str, remedy: str = "fix it") -> Any:

@@ -150,7 +150,7 @@ class TaskParams(BaseModel):
                 raise _At("imported", f"{name} has no entry in checkpoints, with its source")
         for name, entry in self.checkpoints.items():
             if entry.variant is not None and not _is_variant(entry.variant):
-                raise _At(f"checkpoints.{name}.variant", f"{entry.variant} is no variant")
+                raise _At(f"checkpoints.{name}.variant", f"{entry.variant} is not a variant")
             for probe in entry.probes or []:
                 if probe not in type(self.probes).model_fields:
                     known = ", ".join(type(self.probes).model_fields)

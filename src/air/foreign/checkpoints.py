@@ -203,14 +203,17 @@ def import_checkpoint(
     parsed = _variant(variant, arch, config_path)
     embedding = tensors.get("embed_tokens.embedding_weight")
     if embedding is None or embedding.ndim != 2:
-        raise UserError(f"{path}: holds no embed_tokens.embedding_weight, so it is no such model")
+        raise UserError(
+            f"{path}: has no tensor embed_tokens.embedding_weight, so it is not a checkpoint of "
+            "the authors', HRM's or TRM's code"
+        )
     _refuse_arc(path, tensors, cells)
     task, usual = BOARDS.get(len(embedding), (None, None))
     cells = cells or _cells(tensors, slots_of(arch)) or usual
     if cells is None:
         raise UserError(
             f"{path}: its vocabulary of {len(embedding)} tokens does not tell the size of the "
-            "board; say it with --cells"
+            "board; give it with --cells"
         )
     check_arch(arch, tensors, parsed, cells, config_path)
     sketch = _sketch(arch, tensors, parsed, cells, config_path)
@@ -236,7 +239,7 @@ def _variant(given: str | None, arch: Mapping[str, Any], path: Path) -> Variant:
     if named is None:
         raise UserError(
             f"{path}: arch.name {arch.get('name')!r} names neither trm nor one of the 16 "
-            f"variants; say which it is with --variant ({', '.join(PAPER_VARIANTS)})"
+            f"variants; give it with --variant ({', '.join(PAPER_VARIANTS)})"
         )
     if is_trm(arch) and named != "Lx_H":
         raise UserError(f"{path}: arch.name says that it is TRM, which is Lx_H, not {named}")

@@ -120,7 +120,7 @@ def _latest(repo: str, files: Iterable[str]) -> str:
         return str(max(steps, key=lambda path: steps[path]))
     if folders:
         raise UserError(
-            f"{repo}: holds checkpoints in several folders ({', '.join(folders)}); say which with "
+            f"{repo}: holds checkpoints in several folders ({', '.join(folders)}); choose one with "
             f"hub:{repo}@REVISION:FOLDER/step_N"
         )
     names = ", ".join(sorted(map(str, paths))[:10]) or "nothing"
