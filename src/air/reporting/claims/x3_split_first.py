@@ -127,7 +127,7 @@ class SplitFirst(Claim):
         "X3, also of this project, is about the order of events in training. It is decided in "
         "every run that has learned and was probed at snapshots, of a variant that only adds the "
         "input, and adds it asymmetrically: in others no split is expected. The split has come at "
-        "the first snapshot from which on the attention nearby of L-updates, less that of "
+        "the first snapshot from which on the attention nearby of L-updates, minus that of "
         "H-updates, lies beyond ``band`` on one side. It is taken over all layers and all query "
         "cells, since early in training a violation is near almost every cell, which leaves too "
         "few of the control cells of C5 and X1. Solving has come at the first snapshot above the "
