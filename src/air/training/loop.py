@@ -256,7 +256,7 @@ class Trainer:
             raise Stopped(f"stopped at step {done} of {self.steps}; run again to go on")
 
     def _validate(self) -> float:
-        """Exact accuracy on the groups held out, with the moving average of the weights if there is one."""
+        """Exact accuracy on the groups held out, with the moving average of the weights, if any."""
         model, puzzles, mean = self.state.model, self.held_out, self.state.mean
         weights = {name: p.detach().clone() for name, p in model.named_parameters()} if mean else {}
         model.load_state_dict(mean, strict=False)
