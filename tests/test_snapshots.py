@@ -159,7 +159,7 @@ def test_a_run_that_has_lost_a_snapshot_begins_anew(
     damage(tmp_path / "snapshot-1.safetensors")
     trainer = Trainer(run, sudokus[0], CPU, tmp_path)
     assert trainer.state.step == 0
-    assert "snapshot-1.safetensors: is not there or damaged" in caplog.text
+    assert "snapshot-1.safetensors: is missing or damaged" in caplog.text
     trainer.fit()
     assert sorted(trainer.snapshots.read()) == [0, 1, 12]
 
