@@ -167,6 +167,19 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     assert (band.x0, band.x1) == pytest.approx((-1, 1))
 
 
+@pytest.fixture
+def canvases(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What strips are drawn on; a strip is its text, then."""
+    drawn: list[Figure] = []
+
+    def kept(canvas: Figure, alt: str, kind: str) -> str:
+        drawn.append(canvas)
+        return alt
+
+    monkeypatch.setattr(strips, "as_image", kept)
+    return drawn
+
+
 @pytest.mark.parametrize(
     ("steps", "ticks"),
     [
@@ -178,19 +191,12 @@ def test_what_a_claim_draws_is_drawn_and_said(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_steps_are_drawn_by_their_logarithm(
-    steps: list[int], ticks: list[str], monkeypatch: pytest.MonkeyPatch
+    steps: list[int], ticks: list[str], canvases: list[Figure]
 ) -> None:
-    drawn: list[Figure] = []
-
-    def kept(canvas: Figure, alt: str, kind: str) -> str:
-        drawn.append(canvas)
-        return alt
-
-    monkeypatch.setattr(strips, "as_image", kept)
     rows = [Row("a", [Point(step, (step, step)) for step in steps])]
     said = strips.strip(Picture("steps", rows, logarithmic=True), "X3")
     assert said.startswith(f"X3, steps: a {steps[0]:,} (")
-    [axis] = drawn[0].axes
+    [axis] = canvases[0].axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ticks
     low, high = axis.get_xlim()
     assert low < min(steps)
@@ -202,19 +208,12 @@ def test_steps_are_drawn_by_their_logarithm(
 
 
 def test_what_is_only_possible_from_a_step_on_is_drawn_to_the_edge(
-    monkeypatch: pytest.MonkeyPatch,
+    canvases: list[Figure],
 ) -> None:
-    drawn: list[Figure] = []
-
-    def kept(canvas: Figure, alt: str, kind: str) -> str:
-        drawn.append(canvas)
-        return alt
-
-    monkeypatch.setattr(strips, "as_image", kept)
     rows = [Row("a", [Point(100, (100, 100)), Point(None, (20, math.inf)), Point(None)])]
     said = strips.strip(Picture("steps", rows, logarithmic=True), "X3")
     assert said == "X3, steps: a 100 (100 to 100), perhaps from 20 on, unknown."
-    [axis] = drawn[0].axes
+    [axis] = canvases[0].axes
     dotted, head = [line for line in axis.lines if line.get_linestyle() == ":"
                     or line.get_marker() == ">"]  # fmt: skip
     edge = axis.get_xlim()[1]
