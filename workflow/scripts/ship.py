@@ -83,12 +83,11 @@ def make() -> None:
         save_short(model, path, model.origin)
         short, puzzles = load_model(path), load_puzzles(paths.data(task, "test"))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        count = sum(p.numel() for p in short.parameters())
         all_of_them = f"{solved(short, puzzles):,} of {len(puzzles):,}"
         first = solved(in_float64(short), puzzles.first(FIRST))
         link = path.relative_to(paths.MODELS).as_posix()
         lines.append(
-            f"| [{task}/{variant}]({link}) | {seed} | {count:,} | {all_of_them} | {first} "
+            f"| [{task}/{variant}]({link}) | {seed} | {short.parameter_count:,} | {all_of_them} | {first} "
             f"| `{digest}` |"
         )
         log.info("%s written: solves %s test puzzles", path, all_of_them)
