@@ -151,8 +151,7 @@ def test_a_short_file_is_half_as_long_and_computes_the_same_in_bfloat16(
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What `air solve` reads in a clone in which nothing has been trained."""
-    preset = PRESETS[0]
-    shutil.copy(ROOT / "presets" / f"{preset}.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "presets/mini.yaml", tmp_path / "params.yaml")
     shutil.copytree(ROOT / paths.MODELS, tmp_path / paths.MODELS)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -164,12 +163,22 @@ PUZZLE = "..3.1.6.2.4.3...2....6..1...3.2..4.."
 def test_solving_without_a_trained_model_takes_the_one_that_comes_along(clone: Path) -> None:
     ended = CliRunner().invoke(app, ["solve", "sudoku", PUZZLE])
     assert ended.exit_code == 0, ended.output
-    shipped = paths.shipped(PRESETS[0], "sudoku", "Lx_H")
+    shipped = paths.shipped("mini", "sudoku", "Lx_H")
     trained = paths.run("sudoku", "Lx_H", 0) / "model.safetensors"
     assert ended.stderr == (f"{trained} not found; using {shipped}, which ships with the project\n")
     named = CliRunner().invoke(app, ["solve", "sudoku", PUZZLE, "--model", str(shipped)])
     assert (named.stdout, named.stderr) == (ended.stdout, "")
     assert len(ended.stdout.split("\t")[0]) == 36
+
+
+def test_every_preset_with_models_solves_without_a_trained_one(clone: Path) -> None:
+    answer = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+    shutil.copy(ROOT / "presets/medium.yaml", clone / "params.yaml")
+    clues = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+    puzzle = answer[:14] + clues[14:]
+    ended = CliRunner().invoke(app, ["solve", "sudoku", puzzle])
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout.split("\t")[0] == answer
 
 
 def test_a_trained_model_goes_before_the_one_that_comes_along(clone: Path) -> None:
@@ -209,14 +218,15 @@ def test_the_models_are_put_where_the_study_would_have_its_own(
     for task in TASKS:  # there already: the stage that makes them is tested elsewhere
         path = paths.data(task, "test")
         path.parent.mkdir(parents=True)
-        first_puzzles[PRESETS[0], task].save(path, "test")
+        first_puzzles["mini", task].save(path, "test")
     own = paths.run("maze", "L_Hx", 0) / "model.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"theirs")
     ended = run_ship(clone, "use")
     assert ended.returncode == 0, ended.stderr
     assert own.read_bytes() == b"theirs"
-    for name, said in MODELS.items():
+    of_mini = {name: said for name, said in MODELS.items() if name.startswith("mini/")}
+    for name, said in of_mini.items():
         target = paths.run(name.split("/")[1], said["variant"], int(said["seed"]))
         if target != own.parent:
             copied = (target / "model.safetensors").read_bytes()
@@ -227,7 +237,10 @@ def test_the_models_are_put_where_the_study_would_have_its_own(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["use"], "air: params.yaml: preset smoke: no models come with it; there are: mini\n"),
+        (
+            ["use"],
+            "air: params.yaml: preset smoke: no models come with it; there are: medium, mini\n",
+        ),
         (["make"], "air: models/README.md: has no part between <!-- smoke: made by "),
     ],
 )
