@@ -87,8 +87,8 @@ def make() -> None:
         first = solved(in_float64(short), puzzles.first(FIRST))
         link = path.relative_to(paths.MODELS).as_posix()
         lines.append(
-            f"| [{task}/{variant}]({link}) | {seed} | {short.parameter_count:,} | {all_of_them} | {first} "
-            f"| `{digest}` |"
+            f"| [{task}/{variant}]({link}) | {seed} | {short.parameter_count:,} | {all_of_them} "
+            f"| {first} | `{digest}` |"
         )
         log.info("%s written: solves %s test puzzles", path, all_of_them)
     card = CARD.read_text(encoding="utf-8")
