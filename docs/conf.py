@@ -65,12 +65,6 @@ nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|(\w+\.)*_\w+|air\.(\w+\.)+[A
 # as Sphinx writes types and their limits in a signature
 LIMITS = ("types.Annotated", "FieldInfo", "NoneType", "Ge", "MinLen", "MaxLen")
 nitpick_ignore = [("py:class", name) for name in LIMITS]
-# a type variable, a comment that is taken for a type, and a function that has moved
-nitpick_ignore += [
-    ("py:class", "air.sources.search.Function"),
-    ("py:class", "by the model's id"),
-    ("py:func", "air.tasks.registry.build"),
-]
 
 PACKAGES = {
     "model": "the model, AIR",

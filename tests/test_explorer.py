@@ -185,7 +185,7 @@ def test_the_browsers_trained_models_are_the_models(path: Path, script: Any) -> 
     model, puzzles = load_model(path), first_puzzles(*path.parts[-3:-1])
     for stored in {torch.float32, export.shortest_format(model, puzzles)}:
         file = export.model_file(model, stored)
-        compare(script, export.in_float64(model, stored), file, puzzles)
+        compare(script, export.in_float64(model, stored), file, puzzles.first(4))
 
 
 @pytest.mark.parametrize("positions", ["learned", "both"])

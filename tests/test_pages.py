@@ -125,13 +125,17 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     rows = {line.split(",")[0]: line.split(",") for line in accuracy.splitlines()}
     assert rows["Lx_Hx"][3:5] == ["0", "not run"]
     assert rows["Lx_H"][3] == "1"
-    assert "No Maze puzzles have been made yet" in (pages / "data.html").read_text()
+    for name in ("data", "training", "rollouts", "freeze", "attention", "emergence"):
+        html = (pages / f"{name}.html").read_text(encoding="utf-8")
+        assert html.count("This study leaves out Maze.") == 1
+        assert "for Maze yet" not in html
     assert "No variant of this experiment" in (pages / "accuracy.html").read_text()
     assert (pages / "index.html").read_text().count("left out") >= 1
     for scale, probed in (("paper", 0), ("least", 1)):  # the tasks whose snapshots were probed
         emergence = (studies[scale] / "emergence.html").read_text(encoding="utf-8")
         assert emergence.count('class="missing"') == 2 - probed
-        assert "No snapshot measurements for Maze yet." in emergence
+        without = ("No snapshot measurements for Maze yet.", "This study leaves out Maze.")[probed]
+        assert without in emergence
         assert ("emergence-sudoku" in emergence, "strip-sudoku-Lx_H" in emergence) == (probed,) * 2
 
 

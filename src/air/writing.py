@@ -4,9 +4,11 @@ Every file is written under a temporary name in its own folder and renamed, so t
 crash or Ctrl-C never sees half of one. Tensors are safetensors, never pickle.
 """
 
+import io
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +77,16 @@ def write_tensors(path: Path, tensors: Arrays, header: Mapping[str, Any]) -> Non
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write an .npz file for notebooks and readers outside this project."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    """Write an .npz file for notebooks and readers outside this project.
+
+    Not by numpy's ``savez_compressed``, which asks zipfile for sizes of 64 bits: what that writes
+    differs between releases of Python 3.11. An array of more than 2 GiB has them all the same.
+    """
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy")  # its time is 1980-01-01
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.create_system = 3  # as everywhere but on Windows
+            archive.writestr(member, content.getvalue())

@@ -19,7 +19,7 @@ from air.tasks.task import Puzzles
 
 HERE = Path(__file__).parent
 Facts = Mapping[str, Any]  #: of a model, as the page's script knows it
-Measures = Mapping[str, Mapping[str, Any]]  #: by the model's id: what its probes' files hold
+Measures = Mapping[str, Mapping[str, Any]]  #: what its probes' files hold, by the model's id
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from air import paths
 from air.files import UserError
-from air.reporting.display import Display, markup, show
+from air.reporting.display import Display, markup, missing, show
 from air.reporting.study import Study
 from air.tasks.registry import TASKS
 from air.tasks.words import WORDS, Measure, Wording
@@ -35,9 +35,13 @@ def measure(task: str, contrast: str) -> Measure:
 
 
 def each_task(study: Study, parts: Callable[[str], Sequence[Display | list[Display]]]) -> None:
-    """Show a section for each of the study's tasks: its title, and the ``parts`` of it."""
+    """Show a section for each of the study's tasks: its title, and the ``parts`` of it.
+
+    Of a task that the study leaves out, the section says so and shows no parts.
+    """
     for task, title in study.tasks.items():
-        show(Display(markup("<h2>{{ title }}</h2>", title=title)), *parts(task))
+        left_out = [] if study.chosen(task) else [missing(f"This study leaves out {title}.")]
+        show(Display(markup("<h2>{{ title }}</h2>", title=title)), *(left_out or parts(task)))
 
 
 def attended(

@@ -12,17 +12,17 @@ import numpy as np
 from numpy import uint64
 
 Array = np.ndarray
-Function = TypeVar("Function", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: F) -> F:
     """``function`` compiled, or as it is where there is no numba: fast enough for a few puzzles."""
     try:
         from numba import njit
     except ModuleNotFoundError:  # it is not in the base install, whose `air solve` checks puzzles
         return function
     compiled_function: Any = njit(nogil=True, cache=True)(function)
-    return cast(Function, compiled_function)
+    return cast(F, compiled_function)
 
 
 @compiled

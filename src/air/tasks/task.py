@@ -56,7 +56,7 @@ class Task(Protocol):
         ...
 
     def spec(self) -> dict[str, Any]:
-        """What :func:`air.tasks.registry.build` needs to make this task again."""
+        """What :func:`air.tasks.puzzles.build` needs to make this task again."""
         ...
 
     def look(self) -> dict[str, Any]:
