@@ -175,7 +175,9 @@ def test_the_tables_tell_the_published_verdicts_and_what_is_solved(page: str) ->
             for name, claim in claims.items():
                 if task in claim:
                     assert shown(claimed[name], task) == claim[task]["verdict"]
-            files = (path / "results" / task / "Lx_H").glob("seed*/evaluation.json")
+            params = json.loads((path / paths.PARAMS_CHECKED).read_text(encoding="utf-8"))
+            runs = (paths.run(task, "Lx_H", seed) for seed in params["params"][task]["seeds"])
+            files = [path / run / "evaluation.json" for run in runs]
             solved = [json.loads(file.read_text())["exact_accuracy"] for file in files]
             share = f"{round(100 * sum(solved) / len(solved))} %"
             assert shown(rows["test puzzles that Lx_H solves"], task) == share

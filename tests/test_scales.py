@@ -71,6 +71,14 @@ def test_studies_stand_from_small_to_large_and_say_where_tasks_differ(folder: Pa
     assert cells(table, "optimiser steps")[1].startswith("Sudoku 1,234 x ")
 
 
+def test_results_of_other_seeds_do_not_count(folder: Path) -> None:
+    before = scales.tables()
+    runs = folder / paths.PUBLISHED / "one" / paths.run("sudoku", "Lx_H", 0).parent
+    shutil.copytree(runs / "seed0", runs / "seed77")
+    edit(runs / "seed77/evaluation.json", lambda content: content.update(exact_accuracy=0.0))
+    assert scales.tables() == before
+
+
 def test_epochs_become_the_steps_that_a_run_has_made(folder: Path) -> None:
     study = folder / paths.PUBLISHED / "one"
 

@@ -74,9 +74,10 @@ class Kept:
         return self.checked.params.task(task)
 
     def evaluations(self, task: str) -> list[Evaluation]:
-        """What every run of Lx_H solves."""
-        folder = self.folder / "results" / task / PROBED
-        return [read_json(path, Evaluation) for path in sorted(folder.glob("*/evaluation.json"))]
+        """What the study's runs of Lx_H solve; results of other seeds may be kept beside them."""
+        runs = (paths.run(task, PROBED, seed) for seed in self.section(task).seeds)
+        files = [self.folder / run / "evaluation.json" for run in runs]
+        return [read_json(path, Evaluation) for path in files if path.exists()]
 
     def statistics(self, task: str) -> Statistics:
         """What its puzzles are like."""
