@@ -18,7 +18,7 @@ ARRAYS = {"boards": np.arange(12, dtype=np.uint8).reshape(3, 4), "share": np.arr
 
 
 def test_an_npz_has_headers_that_no_python_chooses(tmp_path: Path) -> None:
-    """numpy's own are of version 20 under Python 3.11.2 and of version 45 under 3.11.4."""
+    """numpy's own are of version 20 under Python 3.11.2 and of version 45 under 3.11.7."""
     path = tmp_path / "a.npz"
     write_arrays(path, ARRAYS)
     content = path.read_bytes()
