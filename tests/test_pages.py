@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from air import paths
 from air.params import load_params
 from air.reporting.pages import PAGES
 from tests.conftest import ROOT
@@ -130,13 +131,31 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
         assert html.count("This study leaves out Maze.") == 1
         assert "for Maze yet" not in html
     assert "No variant of this experiment" in (pages / "accuracy.html").read_text()
-    assert (pages / "index.html").read_text().count("left out") >= 1
+    index = (pages / "index.html").read_text()
+    assert index.count("It leaves out Maze.") == 1
+    assert "<h4>Sudoku" in index and "<h4>Maze" not in index  # no column of it
+    assert ">Sudoku</th>" in index and ">Maze</th>" not in index
+    assert "1 per variant, 2 variants<" in index
     for scale, probed in (("paper", 0), ("least", 1)):  # the tasks whose snapshots were probed
         emergence = (studies[scale] / "emergence.html").read_text(encoding="utf-8")
         assert emergence.count('class="missing"') == 2 - probed
         without = ("No snapshot measurements for Maze yet.", "This study leaves out Maze.")[probed]
         assert without in emergence
         assert ("emergence-sudoku" in emergence, "strip-sudoku-Lx_H" in emergence) == (probed,) * 2
+
+
+def test_a_cost_page_is_published_if_something_was_measured(studies: dict[str, Path]) -> None:
+    folder = studies["least"].parents[1]
+    least = Path("logs/benchmark/check.tsv")
+    pages = folder / paths.PUBLISHED / load_params(folder / "params.yaml").preset / "html"
+    for measured in (False, True):
+        if measured:
+            (folder / least).parent.mkdir(parents=True)
+            (folder / least).write_text("s\tmax_rss\n1.0\t70.0\n", encoding="utf-8")
+        ended = call(folder, "air", "publish")
+        assert ended.returncode == 0, ended.stderr
+        assert (pages / "index.html").is_file()
+        assert (pages / "cost.html").is_file() == measured
 
 
 @pytest.mark.parametrize("scale", SCALES)

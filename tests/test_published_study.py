@@ -15,7 +15,7 @@ from air.params import load_params
 from air.reporting import figures
 from air.reporting.claims import judge
 from air.reporting.display import Display, data_uri
-from air.reporting.pages import PAGES
+from air.reporting.pages import PAGES, provenance
 from air.reporting.study import Study
 from air.results.attention import AttentionMeasures
 from air.results.evaluation import Evaluation
@@ -51,6 +51,18 @@ def published(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copyfile(ROOT / paths.PAPER, tmp_path / paths.PAPER)
     monkeypatch.chdir(tmp_path)
     return folder
+
+
+def test_pages_name_the_data_by_hash(published: Path) -> None:
+    """Also where the puzzles themselves are not kept."""
+    said = provenance()["data"]
+    for task in measured(published):
+        statistics = read_json(paths.statistics(task), Statistics)
+        for split in ("train", "test"):
+            assert f"{task} {split} {statistics.splits.of(split).sha256[:8]}" in said
+    for page in set(PAGES) - {"cost"}:  # which is as old as what it measured
+        html = (published / "html" / f"{page}.html").read_text(encoding="utf-8")
+        assert said in html, page
 
 
 def test_published_parameters_are_the_preset(published: Path) -> None:

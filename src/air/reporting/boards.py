@@ -90,7 +90,9 @@ def puzzles(study: Study, task: str) -> Display:
     """The first training puzzles, question above answer."""
     pen, found = Pen.of(study, task), study.statistics(task)
     if pen is None or found is None:
-        return missing(f"No {study.tasks[task]} puzzles have been made yet.")
+        return missing(
+            f"No {study.tasks[task]} puzzles are kept here; `air data {task}` makes them."
+        )
     inputs, labels = (np.array(boards) for _, boards in found.examples)
     with style():
         canvas, axes = plt.subplots(2, len(inputs), figsize=(WIDTH, 3.9), squeeze=False)
@@ -130,7 +132,11 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
                     "Boards decoded from z_L and z_H of one puzzle at several sub-steps.",
                 )
             )
-    return shown or [missing(f"No saved boards of {study.tasks[task]} rollouts yet.")]
+    return shown or [
+        missing(
+            f"No boards of {study.tasks[task]} rollouts are kept here; `air rollout` makes them."
+        )
+    ]
 
 
 def emergence_strip(study: Study, task: str) -> list[Display]:

@@ -134,7 +134,11 @@ def by_layer(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     "Heat maps of the attention of one cell, of L-update and H-update, by layer.",
                 )
             )
-    return shown or [missing(f"No saved attention maps for {study.tasks[task]} yet.")]
+    return shown or [
+        missing(
+            f"No attention maps of {study.tasks[task]} are kept here; `air attention` makes them."
+        )
+    ]
 
 
 def _layers(view: View, place: int) -> Canvas:
@@ -198,7 +202,11 @@ def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     study.title(task, run).partition(", ")[2],
                 )
             )
-    return shown or [missing(f"No saved attention maps for {study.tasks[task]} yet.")]
+    return shown or [
+        missing(
+            f"No attention maps of {study.tasks[task]} are kept here; `air attention` makes them."
+        )
+    ]
 
 
 def _segments(view: View, segments: list[int], layer: int) -> Canvas:
@@ -245,7 +253,7 @@ def by_head(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     study.title(task, run).partition(", ")[2],
                 )
             )
-    return shown or [missing(f"No saved attention maps by head for {study.tasks[task]}.")]
+    return shown or [missing(f"No attention maps of {study.tasks[task]} by head are kept here.")]
 
 
 def _heads(view: View, heads: np.ndarray) -> Canvas:

@@ -182,7 +182,8 @@ def publish(study: Study, target: Path) -> None:
     """Copy the pages, the claims and what they were made from, run by run, into ``target``.
 
     What is large and can be made again stays behind: models, boards, maps, the explorer, and the
-    files of figures and tables, but for the figures that README.md shows from ``target``.
+    files of figures and tables, but for the figures that README.md shows from ``target``. So does a
+    page on cost on which nothing was measured.
 
     Raises:
         UserError: a page has not been made yet.
@@ -194,6 +195,8 @@ def publish(study: Study, target: Path) -> None:
     made = pages[0].parent
     copies = {path: Path("html", path.name) for path in made.glob("*.html")}
     copies.pop(paths.page("explore"), None)
+    if study.costs().empty:
+        copies.pop(paths.page("cost"), None)
     copies |= {made / file: Path("html", file) for file in _in_readme(target / "html")}
     files = [paths.PARAMS_CHECKED, paths.CLAIMS, *(paths.statistics(task) for task in study.tasks)]
     for task in study.tasks:
@@ -271,7 +274,7 @@ def provenance() -> dict[str, str]:
     return {
         "preset": study.params.preset,
         "parameters": digest([paths.PARAMS_CHECKED]),
-        "data": Markup(", ").join(_data(study)) or "not made yet",
+        "data": Markup(", ").join(_data(study)) or "none here",
         "report's code": digest(_code()),
         "computed": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
         "rendered by": ", ".join(
@@ -299,11 +302,12 @@ def _data(study: Study) -> list[str]:
     """The hash of each split that there is, in short; of data from the hub also ``repo@commit``."""
     found: list[str] = []
     for task in study.tasks:
-        for split in ("train", "test"):
-            if (look := study.look(task, split)) is not None:
-                found.append(f"{task} {split} {look.sha256[:8]}")
         statistics = study.statistics(task)
-        if statistics and statistics.revision:
+        if statistics is None:
+            continue
+        for split in ("train", "test"):
+            found.append(f"{task} {split} {statistics.splits.of(split).sha256[:8]}")
+        if statistics.revision:
             # <wbr>: 40 digits and the name in one word would be wider than a phone
             repo, commit = escape(statistics.repo), escape(statistics.revision)
             found.append(Markup(f"{task} from {repo}@<wbr>{commit}"))

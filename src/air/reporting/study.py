@@ -65,6 +65,11 @@ class Study:
         return self.checked.tasks
 
     @property
+    def studied(self) -> dict[str, str]:
+        """The title of each task that this study does not leave out."""
+        return {task: title for task, title in self.tasks.items() if self.chosen(task)}
+
+    @property
     def params(self) -> Params:
         """The complete parameters."""
         return self.checked.params
@@ -261,9 +266,9 @@ class Study:
         sizes = {"G": len(measures.segments), "L": layers}
         return _arrays(path, Maps, ("inputs", "labels", "board"), look, **sizes)
 
-    def look(self, task: str, split: str = "test") -> Look | None:
-        """How a task's boards are drawn, and its symbols: the header of a split's file."""
-        path = paths.data(task, split)
+    def look(self, task: str) -> Look | None:
+        """How a task's boards are drawn, and its symbols: the header of the test set's file."""
+        path = paths.data(task, "test")
         return self._once(("look", path), lambda: read_look(path) if there(path) else None)
 
     def statistics(self, task: str) -> Statistics | None:

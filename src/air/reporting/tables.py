@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from air.reporting import claims as judging
 from air.reporting.claims import CLAIMS, read
-from air.reporting.claims.claim import ByRun
+from air.reporting.claims.claim import ByRun, Claim, Judged
 from air.reporting.claims.groups import published_mean
 from air.reporting.comparisons import regime
 from air.reporting.display import Display, as_table, filled, missing
@@ -19,6 +19,7 @@ from air.reporting.study import EXPERIMENTS, Study
 
 def claims(study: Study) -> Display:
     """The verdict on every claim at a glance, as ``air claims`` wrote them."""
+    rows = _judged(study)
     plain = [
         {
             "claim": claim.number,
@@ -28,27 +29,38 @@ def claims(study: Study) -> Display:
             "verdict": judged.on(task).verdict,
             "evidence": judged.on(task).evidence(),
         }
-        for claim, judged in read()
-        for task in claim.tasks
+        for claim, judged, tasks in rows
+        for task in tasks
     ]
-    html = filled("glance.html.j2", rows=read(), tasks=study.tasks)
-    return as_table(
-        pd.DataFrame(plain), "claims", "The claims and their verdicts in this study.", html
-    )
+    html = filled("glance.html.j2", rows=rows, tasks=study.studied)
+    left_out = [title for task, title in study.tasks.items() if task not in study.studied]
+    caption = "The claims and their verdicts in this study."
+    if left_out:
+        caption += f" It leaves out {' and '.join(left_out)}."
+    return as_table(pd.DataFrame(plain), "claims", caption, html)
+
+
+def _judged(study: Study) -> list[tuple[Claim, Judged, list[str]]]:
+    """Every claim about a task of the study, its verdicts, and which of its tasks these are."""
+    found = [
+        (claim, judged, [task for task in claim.tasks if task in study.studied])
+        for claim, judged in read()
+    ]
+    return [row for row in found if row[-1]]
 
 
 def evidence(study: Study) -> Display:
     """Every claim with a picture for each task, a line of words, and its numbers to fold out."""
     rows = []
-    for claim, judged in read():
-        found = {study.tasks[task]: judged.on(task) for task in claim.tasks}
+    for claim, judged, tasks in _judged(study):
+        found = {study.tasks[task]: judged.on(task) for task in tasks}
         pictures = {
             study.tasks[task]: [
                 strip(picture, f"{claim.number}, {study.tasks[task]}")
                 for picture in claim.pictures(task, judged.on(task))
                 if judged.on(task).verdict != "not run" or isinstance(judged.on(task), ByRun)
             ]
-            for task in claim.tasks
+            for task in tasks
         }
         rows.append({"claim": claim, "found": found, "pictures": pictures})
     return Display(filled("claims.html.j2", rows=rows, key=KEY))
@@ -271,7 +283,7 @@ def setting(study: Study) -> Display:
         "training runs": "5 per variant",
     }
     columns = {}
-    for task, title in study.tasks.items():
+    for task, title in study.studied.items():
         section = study.params.task(task)
         model, train = section.model, section.train
         values = [
@@ -280,8 +292,8 @@ def setting(study: Study) -> Display:
             model.max_segments, _steps(study, task), train.batch_size, train.lr,
             train.schedule, train.weight_decay, train.ema or "none",
             "yes" if train.q_continue else "no",
-            f"{len(section.seeds)} per variant, {len(section.variants)} variants"
-            if section.variants else "left out",
+            f"{len(section.seeds)} per variant, {len(section.variants)} "
+            f"variant{'s' if len(section.variants) > 1 else ''}",
         ]  # fmt: skip
         if section.imported:
             others = f"of others: {', '.join(section.imported)}"
