@@ -13,8 +13,9 @@ CAPTIONS = {
     "depth": "Share of test puzzles solved if the answer is read after the given number of "
     "segments. Thin lines are runs, thick lines means.",
     "training": "Left: loss per cell. Right: share of training puzzles solved, counted when their "
-    "slot halts. Each point is the mean over the steps since the previous point. Thin lines are "
-    "runs, thick lines means.",
+    "slot halts, with the weights of that step (not with their moving average, if one is kept). "
+    "Each point is the mean over the steps since the previous point. Thin lines are runs, thick "
+    "lines means.",
     "rollout": "The two states, decoded after every update of a rollout: cells right (above) and "
     "cells undecided (below). One run: mean over puzzles, with a band of one standard error. "
     "Several runs: thin lines are runs, thick lines means.",
