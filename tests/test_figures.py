@@ -236,11 +236,12 @@ def test_a_neighbourhood_of_ones_own_is_called_by_its_name(measured: dict[str, A
 
 
 def test_epochs_stand_as_the_steps_that_were_made() -> None:
+    content = study({"Lx_H": [0.5]}).checked.model_dump()
+    content["params"]["sudoku"]["train"] |= {"steps": None, "epochs": 30}
+    for task in ("sudoku", "maze"):  # whose columns are shown: neither is left out
+        content["params"][task] |= {"variants": ["Lx_H"], "seeds": [0]}
     for accuracies, shown in (({}, "30 epochs"), ({"Lx_H": [0.5]}, "100")):
-        made_up = study(accuracies)
-        content = made_up.checked.model_dump()
-        content["params"]["sudoku"]["train"] |= {"steps": None, "epochs": 30}
-        made_up = replace(made_up, checked=Checked.model_validate(content))
+        made_up = replace(study(accuracies), checked=Checked.model_validate(content))
         table = tables.setting(made_up).files["csv"]
         row = next(line for line in table.splitlines() if line.startswith("optimiser steps,"))
         assert row.split(",")[1] == shown

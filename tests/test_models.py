@@ -80,8 +80,8 @@ def test_the_card_lists_the_files_that_are_there() -> None:
     for preset in PRESETS:
         params = load_params(ROOT / "presets" / f"{preset}.yaml")
         for task in TASKS:
-            sizes = [path.stat().st_size for path in (ROOT / paths.MODELS / preset / task).iterdir()]
-            assert sum(sizes) < 3_000_000
+            folder = ROOT / paths.MODELS / preset / task
+            assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000
             for variant in params.task(task).variants:
                 path = paths.shipped(preset, task, variant)
                 assert path.relative_to(paths.MODELS).as_posix() in files
