@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from air.model.config import ModelConfig
 from air.sources.datasets import make
@@ -18,6 +19,8 @@ from air.tasks.task import Puzzles
 ROOT = Path(__file__).parents[1]
 TITLES = {name: task.title for name, task in TASKS.items()}
 torch.set_num_threads(1)
+settings.register_profile("any machine", deadline=None)  # how long an example takes proves nothing
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src")}
 
 
-def call(folder: Path, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def call(folder: Path, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run a command in ``folder`` and capture what it says."""
     return subprocess.run(
         command,

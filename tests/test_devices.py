@@ -75,6 +75,6 @@ def test_a_device_goes_by_its_name(tmp_path: Path) -> None:
         [sys.executable, "-c", JOB.replace("sleep(60)", "sleep(0)"), str(tmp_path), "2"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert other.stdout.strip() == "0 1"  # those of other names are free

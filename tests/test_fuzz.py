@@ -92,7 +92,6 @@ def fuzz(path: Path, load: Callable[[], object], examples: int) -> None:
 
     @settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -30,8 +30,9 @@ def lively(puzzles: Puzzles, config: ModelConfig, seed: int = 1) -> AIR:
     task = puzzles.task
     model = AIR(config, Variant.parse("Lx_H"), len(task.vocabulary), task.cells, seed=seed)
     with torch.no_grad():
+        model.embedding.mul_(3)
         for parameter in model.stacks.parameters():
-            parameter.mul_(3)
+            parameter.mul_(1.6)  # more would be chaotic: last bits, a processor's own, would decide
         torch.nn.init.normal_(model.q_head.weight, generator=torch.Generator().manual_seed(3))
         torch.nn.init.zeros_(model.q_head.bias)
         model.lm_head.weight[0] = 0  # seldom padding

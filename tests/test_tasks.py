@@ -136,7 +136,7 @@ def test_sudoku_boxes_are_where_they_belong() -> None:
     assert (near.sum(axis=1) == 6 + 5 + 2).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(SHAPES), st.integers(0, 2**32), st.data())
 def test_augmented_sudokus_are_sudokus(
     shape: tuple[list[int], int, int], seed: int, data: st.DataObject
@@ -156,7 +156,7 @@ def test_augmented_sudokus_are_sudokus(
     assert np.array_equal(again[::-1], inputs)  # a function of the key, not of the batch
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([(2, 2), (2, 3), (3, 3)]), st.integers(0, 2**32))
 def test_sudoku_symmetries_are_a_group(box: tuple[int, int], seed: int) -> None:
     """Each moves cells and renames digits; composed or undone it keeps peers peers."""
@@ -288,7 +288,7 @@ def test_maze_neighbourhoods_by_hand() -> None:
     assert set(np.flatnonzero(task.neighbourhoods["nbr4"].matrix[0])) == {1, 5}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 5), min_size=16, max_size=16))
 def test_sudoku_violations_by_hand(tokens: list[int]) -> None:
     board = np.array([tokens], dtype=np.uint8)
