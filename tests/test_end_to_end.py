@@ -17,7 +17,6 @@ from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
-from ruamel.yaml import YAML
 
 from air.reporting.captions import CAPTIONS
 from tests.pipeline import call, dvc_stages, environment, scratch
@@ -354,24 +353,11 @@ def test_a_clone_with_a_remote_trains_nothing(
     assert "up to date" in run(clone, "dvc", "status")
 
 
-def of_one_model(folder: Path) -> None:
-    """Leave Maze and all variants but Lx_H out of the parameters."""
-    path = folder / "params.yaml"
-    params = YAML(typ="safe").load(path)
-    for task, variants in (("sudoku", ["Lx_H"]), ("maze", [])):
-        for section in (params[task], *params[task]["probes"].values()):
-            section["variants"] = variants
-            if not variants:
-                section["seeds"] = []
-    YAML(typ="safe").dump(params, path)
-
-
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=lambda blow: blow.name)
 def test_a_stopped_call_is_taken_up_by_the_next(
     finished: Path, tmp_path_factory: pytest.TempPathFactory, blow: signal.Signals
 ) -> None:
     folder = scratch(tmp_path_factory.mktemp("stopped"), "smoke")
-    of_one_model(folder)
     with (folder / "first.txt").open("w") as output:
         first = subprocess.Popen(
             SNAKEMAKE,
@@ -383,11 +369,10 @@ def test_a_stopped_call_is_taken_up_by_the_next(
             # Ctrl-C is heard also if the tests were started where it is ignored
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-    log = folder / "logs/train/sudoku/Lx_H/seed0.log"
-    deadline = time.monotonic() + 300
-    while not (log.exists() and "left, loss" in log.read_text()):  # in the middle of training
-        assert time.monotonic() < deadline
+    deadline = time.monotonic() + 60
+    while not list((folder / "logs").glob("train/*/*/*.log")) and time.monotonic() < deadline:
         time.sleep(0.2)
+    time.sleep(4)  # in the middle of training
     second = call(folder, *SNAKEMAKE)
     assert second.returncode != 0
     assert "Another snakemake call is at work in this folder" in second.stderr
@@ -395,12 +380,7 @@ def test_a_stopped_call_is_taken_up_by_the_next(
         os.killpg(first.pid, blow)  # Ctrl-C reaches the jobs too
     else:
         first.kill()  # kill -9 leaves them behind
-    first.wait(timeout=300)
+    first.wait(timeout=60)
     run(folder, *SNAKEMAKE)
-    of = ("data/sudoku/", "results/sudoku/")
-    made, whole = (
-        {name: content for name, content in results(study).items() if name.startswith(of)}
-        for study in (folder, finished)
-    )
-    assert made == {name: content for name, content in whole.items() if "Lx_Hx" not in name}
+    assert results(folder) == results(finished)
     assert "up to date" in run(folder, "dvc", "status")
