@@ -1,7 +1,10 @@
 """One DAG, two engines, no drift: what Snakemake knows of a stage, DVC knows, and the other way."""
 
 import re
+import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +162,39 @@ def test_a_cluster_is_asked_for_gpus_where_there_are_to_be_some(tmp_path: Path) 
     text = params.read_text().replace("device: cpu", "device: cuda")
     params.write_text(text.replace("    steps: 250\n", "    steps: 250\n    processes: 8\n"))
     assert asked() == dict.fromkeys(rules, "1") | {"train": "8"}
+
+
+# a job of the workflow, killed by `kill -9` when DVC has begun to write dvc.lock
+KILLED_WRITING = """
+import os, runpy, signal, sys
+from ruamel.yaml import YAML
+
+def dump(self, data, stream):
+    stream.write("schema:")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+YAML.dump = dump
+sys.argv[1:] = ["--stage", "second"]
+runpy.run_path("workflow/scripts/repro.py", run_name="__main__")
+"""
+
+
+def test_a_job_killed_while_dvc_writes_leaves_a_lock_that_the_next_can_read(tmp_path: Path) -> None:
+    assert call(tmp_path, "dvc", "init", "--quiet", "--no-scm").returncode == 0
+    script = tmp_path / "workflow/scripts/repro.py"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "workflow/scripts/repro.py", script)
+    stages = [f"  {name}: {{cmd: echo > {name}, outs: [{name}]}}" for name in ("first", "second")]
+    (tmp_path / "dvc.yaml").write_text("\n".join(["stages:", *stages]))
+    lock, job = tmp_path / "dvc.lock", (sys.executable, str(script), "--stage")
+    assert call(tmp_path, *job, "first").returncode == 0
+    before = lock.read_bytes()
+    assert b"first" in before
+    assert call(tmp_path, sys.executable, "-c", KILLED_WRITING).returncode == -signal.SIGKILL
+    assert lock.read_bytes() == before
+    ended = call(tmp_path, *job, "second")
+    assert ended.returncode == 0, ended.stderr
+    assert call(tmp_path, "dvc", "status").stdout == "Data and pipelines are up to date.\n"
+    assert b"first" in lock.read_bytes()
+    assert b"second" in lock.read_bytes()

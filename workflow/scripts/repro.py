@@ -7,15 +7,21 @@ own output and DVC's errors are shown and written to LOG; that DVC was successfu
 printed nothing was restored: LOG is then that of the run which made its outputs (Snakemake deletes
 it before a job, so a second name, .kept, holds it), and a file .restored beside it marks this.
 
+DVC writes dvc.lock in place, which takes a second or more: a job that was stopped meanwhile would
+leave a file that no later job can read. Here the new file takes the place of the old at once.
+
 The environment variable AIR_REPRO says how DVC is asked, the same for all jobs of a call (`mode`).
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 REACH_SECONDS = 30
 
@@ -86,10 +92,26 @@ def _existing(path: str) -> Path:
     return next(folder for folder in (Path(path), *Path(path).parents) if folder.exists())
 
 
+@contextlib.contextmanager
+def _modified_whole(path: str, fs: Any = None) -> Iterator[dict[str, Any]]:
+    """DVC's ``modify_yaml``, at work on a copy that then replaces the file."""
+    from dvc.utils.serialize import modify_yaml
+
+    draft = Path(".dvc/tmp", Path(path).name)
+    draft.unlink(missing_ok=True)
+    if Path(path).exists():
+        shutil.copy(path, draft)
+    with modify_yaml(draft) as data:
+        yield data
+    draft.replace(path)
+
+
 def _dvc(*options: str) -> int:
     """``dvc repro`` in this process, without what DVC says of its success."""
+    from dvc import dvcfile
     from dvc.cli import main  # late: its log is bound to the output that there is by then
 
+    dvcfile.modify_yaml = _modified_whole
     return int(main(["--wait-for-lock", "repro", "--single-item", *options]))
 
 
