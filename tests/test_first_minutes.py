@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 import air
-from air import cli, progress
+from air import progress
 from air.cli import app
 from air.devices import ComputeConfig, prepare
 from air.files import UserError
@@ -189,35 +189,3 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_refused_with_the_reason(
     monkeypatch.setattr(torch.cuda, "is_available", without_a_driver)
     with pytest.raises(UserError, match=r"this machine has none \(CUDA initialization: no driver"):
         prepare(ComputeConfig(device="cuda"))
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "multiplies", "warns"),
-    [
-        ("cpu", "bfloat16", False, True),
-        ("auto", "bfloat16", False, True),
-        ("cpu", "bfloat16", True, False),
-        ("cpu", "float32", False, False),
-        ("cuda", "bfloat16", False, False),
-    ],
-)
-def test_a_precision_that_a_processor_lacks_is_named_before_training(
-    device: str,
-    precision: str,
-    multiplies: bool,
-    warns: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
-    before = "  device: cpu\n  precision: float32\n"
-    assert before in text
-    after = f"  device: {device}\n  precision: {precision}\n"
-    (tmp_path / "params.yaml").write_text(text.replace(before, after), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_multiplies_bfloat16", lambda: multiplies)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    ended = CliRunner().invoke(app, ["train", "sudoku", "Lx_H"])
-    assert ended.exit_code != 0  # there are no puzzles
-    assert any("compute.precision" in said for said in caplog.messages) == warns

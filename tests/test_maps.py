@@ -36,7 +36,7 @@ def view_of(task: Task, query: int) -> View:
     look = Look.model_validate(
         {
             "rows": task.rows, "columns": task.columns, "vocabulary": list(task.vocabulary),
-            "undecided_token": task.undecided_token, "look": task.look(), "sha256": "",
+            "undecided_token": task.undecided_token, "look": task.look(),
         }
     )  # fmt: skip
     return View.whole(Pen(look, ""), found, 0)

@@ -192,10 +192,20 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(
+    ("precision", "bound", "widened"),
+    [("float32", 1e-5, False), ("bfloat16", 0.03, False), ("bfloat16", 0.03, True)],
+)
 @pytest.mark.parametrize("positions", [7, 37, 60])
-def test_kernels_compute_their_formulas(precision: str, bound: float, positions: int) -> None:
+def test_kernels_compute_their_formulas(
+    precision: str,
+    bound: float,
+    widened: bool,
+    positions: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Values and gradients, against PyTorch's own in float64."""
+    monkeypatch.setattr(kernels, "_BFLOAT16", not widened)
     random = torch.Generator().manual_seed(positions)
     dtype = getattr(torch, precision)
 
@@ -215,6 +225,24 @@ def test_kernels_compute_their_formulas(precision: str, bound: float, positions:
         assert got.grad is not None
         assert expected.grad is not None
         assert relative(got.grad, expected.grad) < bound
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_widened_product_rounds_its_factors_and_its_sum(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also between roundings that a compiler, left alone, would take for nothing."""
+    monkeypatch.setattr(kernels, "_BFLOAT16", False)
+    random = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(*shape, generator=random) for shape in ((5, 64), (24, 64)))
+
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        return kernels.linear(x.bfloat16(), weight.bfloat16()).float()
+
+    found = (torch.compile(product) if compiled else product)(x, weight).double()
+    exact = x.bfloat16().double() @ weight.bfloat16().double().T
+    assert torch.equal(found, found.bfloat16().double())
+    assert ((found - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()  # half a unit, and float32's
 
 
 @given(st.integers(1, 5), st.integers(0, 2**31))

@@ -247,29 +247,6 @@ def data(task: Task) -> None:
     stage(task)
 
 
-def _warn_of_slow_precision() -> None:
-    """Warn if bfloat16 is to be computed on a CPU that has no instructions for it."""
-    import torch
-
-    from air.params import load_params
-
-    compute = load_params().compute
-    on_cpu = compute.device == "cpu" or (compute.device == "auto" and not torch.cuda.is_available())
-    if compute.precision == "bfloat16" and on_cpu and not _multiplies_bfloat16():
-        log.warning(
-            "params.yaml: compute.precision: bfloat16 takes some eight times as long as float32 on "
-            "this processor, which has no instructions for it (on x86, AVX512); set it to float32"
-        )
-
-
-def _multiplies_bfloat16() -> bool:
-    """Whether PyTorch has fast products in bfloat16 on this CPU."""
-    import torch
-
-    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(asked and asked())
-
-
 @app.command(epilog="Example: air train sudoku Lx_H --seed 0")
 def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """Train one model: results/TASK/VARIANT/seedSEED/model.safetensors and training.csv.
@@ -278,7 +255,6 @@ def train(task: Task, variant: VariantName, seed: Seed = 0) -> None:
     """
     from air.stages.train import train as stage
 
-    _warn_of_slow_precision()
     if code := stage(task, variant, seed, sys.argv[1:]):
         sys.exit(code)
 

@@ -1,8 +1,13 @@
 """The two products that cost the time, on what computes them fastest.
 
-Each is one formula with two implementations; which one runs follows from device, precision, shape
-and whether gradients may be asked for, never from a measurement, so that a run repeats itself. What
-they gain: `benchmarks/train_step.py` and `benchmarks/public_models.py`.
+Each is one formula with several implementations; which one runs follows from device, precision,
+shape and whether gradients may be asked for, never from a measurement, so that a run repeats
+itself. What they gain: `benchmarks/train_step.py` and `benchmarks/public_models.py`.
+
+Products in bfloat16 take their factors in that precision, add up in float32 and round the sum.
+Where a CPU has no instructions for them (on x86, none without AVX512), PyTorch does so one number
+at a time, at a fifteenth of the speed of float32. There the factors are widened first, which
+loses nothing, and the product is float32's, rounded: the same but for the order of the sums.
 """
 
 import torch
@@ -19,12 +24,18 @@ CACHED_SCORES = 2**20
 LEAST_PACKED = 2**16
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_PACKS = (
+# Whether products in bfloat16 are fast on this CPU, as PyTorch itself asks.
+_BFLOAT16 = (
     _ONEDNN
-    and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
     and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
+_PACKS = _BFLOAT16 and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+
+
+def widens(x: Tensor) -> bool:
+    """Whether products with ``x`` are computed in float32 and rounded: bfloat16, slow CPU."""
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and not _BFLOAT16
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -36,7 +47,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     if weight.is_mkldnn:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
         return found
-    if _ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
+    on_onednn = _ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+    if on_onednn or widens(x):
         product: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
         return product
     return F.linear(x, weight)
@@ -58,19 +70,58 @@ class _Linear(torch.autograd.Function):
         )
 
 
-# An operator of its own, because the compiler takes oneDNN's for one with constant weights.
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a b, [..., n, k] and [..., k, m] -> [..., n, m]."""
+    if widens(a):
+        product: Tensor = _Matmul.apply(a, b)  # type: ignore[no-untyped-call]
+        return product
+    return torch.matmul(a, b)
+
+
+class _Matmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(a, b)
+        return torch.ops.air.matmul(a, b)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+        a, b = ctx.saved_tensors
+        return (
+            torch.ops.air.matmul(gradient, b.transpose(-1, -2)),
+            torch.ops.air.matmul(a.transpose(-1, -2), gradient),
+        )
+
+
+# Operators of their own, because the compiler takes oneDNN's for one with constant weights, and
+# leaves out a rounding to bfloat16 that float32 follows.
 _library = torch.library.Library("air", "DEF")
 _library.define("linear(Tensor x, Tensor weight) -> Tensor")
+_library.define("matmul(Tensor a, Tensor b) -> Tensor")
 
 
 @torch.library.impl(_library, "linear", "CPU")
 def _linear_cpu(x: Tensor, weight: Tensor) -> Tensor:
+    if x.dtype == torch.bfloat16:
+        return _linear_cpu(x.float(), weight.float()).bfloat16()
+    if not _ONEDNN:
+        return F.linear(x, weight)
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
 
 
 @torch.library.impl(_library, "linear", "Meta")
 def _linear_meta(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.impl(_library, "matmul", "CPU")
+def _matmul_cpu(a: Tensor, b: Tensor) -> Tensor:
+    return torch.matmul(a.float(), b.float()).bfloat16()
+
+
+@torch.library.impl(_library, "matmul", "Meta")
+def _matmul_meta(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(*a.shape[:-1], b.shape[-1])
 
 
 def eager_inference() -> bool:
@@ -120,8 +171,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return _attention_in_cache(q, k, v)
     few = q.dtype == torch.bfloat16 or positions < MOST_POSITIONS
     if q.device.type == "cpu" and few and batch * heads * positions**2 <= MOST_SCORES:
-        scores = torch.matmul(q * size**-0.5, k.transpose(-1, -2))
-        return torch.matmul(scores.softmax(dim=-1), v)
+        scores = _matmul(q * size**-0.5, k.transpose(-1, -2))
+        return _matmul(scores.softmax(dim=-1), v)
     return F.scaled_dot_product_attention(q, k, v)
 
 
@@ -133,6 +184,6 @@ def _attention_in_cache(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     step = max(CACHED_SCORES // positions**2, 1)
     for start in range(0, len(q), step):
         heads = slice(start, start + step)
-        shares = torch.bmm(q[heads], k[heads].transpose(1, 2)).softmax(dim=-1)
-        torch.bmm(shares, v[heads], out=mixed[heads])
+        shares = _matmul(q[heads], k[heads].transpose(1, 2)).softmax(dim=-1)
+        mixed[heads] = _matmul(shares, v[heads])
     return mixed.view(shape)

@@ -126,7 +126,6 @@ class Look(Record):
     vocabulary: list[str]
     undecided_token: Index
     look: _Drawn
-    sha256: str
 
     @property
     def cells(self) -> int:
