@@ -164,6 +164,16 @@ def test_a_cluster_is_asked_for_gpus_where_there_are_to_be_some(tmp_path: Path) 
     assert asked() == dict.fromkeys(rules, "1") | {"train": "8"}
 
 
+def test_what_a_killed_dvc_noted_of_its_files_stops_no_call(tmp_path: Path) -> None:
+    folder = scratch(tmp_path, "smoke")
+    noted = folder / ".dvc/tmp/rwlock"
+    noted.parent.mkdir(exist_ok=True)
+    noted.write_text('{"write": {"')  # the process died here
+    ended = call(folder, "snakemake", "--cores", "1", "results/params.json")
+    assert ended.returncode == 0, ended.stderr
+    assert (folder / "results/params.json").is_file()
+
+
 # a job of the workflow, killed by `kill -9` when DVC has begun to write dvc.lock
 KILLED_WRITING = """
 import os, runpy, signal, sys
