@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from air import verification
 from air.cli import app
+from air.files import UserError
 from tests.conftest import ROOT
 
 CLAIMS = {"C1": {"title": "t", "verdict": "holds", "sudoku": {"verdict": "holds", "effect": 0.1}}}
@@ -24,7 +25,11 @@ def md5(path: Path) -> str:
 
 
 def commit(folder: Path, stages: dict[str, list[str]], cached: bool = False) -> None:
-    """Commit ``folder`` with a dvc.lock of what its stages made, and maybe DVC's cache."""
+    """Commit ``folder`` with its stages, a dvc.lock of what they made, and maybe DVC's cache."""
+    (folder / ".dvc").mkdir(exist_ok=True)
+    (folder / ".dvc/config").touch()
+    defined = {name: {"cmd": f"air {name}", "outs": outs} for name, outs in stages.items()}
+    YAML().dump({"stages": defined}, folder / "dvc.yaml")
     lock: dict[str, Any] = {"schema": "2.0", "stages": {}}
     for name, outs in stages.items():
         entries = [{"path": out, "hash": "md5", "md5": md5(folder / out)} for out in outs]
@@ -108,6 +113,23 @@ def test_one_byte_of_what_git_does_not_have(study: Path) -> None:
     code, said = verify()
     assert code == 1
     assert "train     not made" in said
+
+
+def test_a_stage_that_the_study_no_longer_has_is_not_asked_for(study: Path) -> None:
+    """DVC leaves it in dvc.lock, and whoever computes the study does not make it."""
+    defined = YAML().load(study / "dvc.yaml")
+    del defined["stages"]["train"]
+    YAML().dump(defined, study / "dvc.yaml")
+    (study / "results/training.csv").unlink()
+    code, said = verify()
+    assert code == 0
+    assert "2 stages: 2 same bytes" in said
+
+
+def test_a_damaged_dvc_yaml_is_named(study: Path) -> None:
+    (study / "dvc.yaml").write_text("stages: [")
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        verification.compare()
 
 
 def test_a_verdict_that_changed(study: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from air.files import UserError
+from air.lock import LOCK, stages
 from air.progress import Progress
 from air.reporting.pages import PAGES
 from air.reporting.study import Study
@@ -48,7 +49,10 @@ def write(target: Path) -> int:
     from rocrate.rocrate import ROCrate
 
     study = Study.load()
-    stages = _stages()
+    try:
+        locked = stages(LOCK.read_bytes(), str(LOCK))
+    except FileNotFoundError:
+        raise UserError(f"{LOCK}: is not there; run the study to its end first") from None
     files = list(contents(study))
     crate = ROCrate()
     crate.name = f"AIR, reproduced: the {study.params.preset} study"
@@ -74,7 +78,7 @@ def write(target: Path) -> int:
                 )
             progress.advance()
     reads, makes = [], []
-    for name, stage in stages.items():
+    for name, stage in locked.items():
         objects = _entities(entities, stage.get("deps", []))
         results = _entities(entities, stage.get("outs", []))
         tool = crate.add(
@@ -178,16 +182,6 @@ def _action(
     action["instrument"] = tool
     action["object"], action["result"] = objects, results
     return action
-
-
-def _stages() -> Mapping[str, Any]:
-    from ruamel.yaml import YAML
-
-    try:
-        stages: Mapping[str, Any] = YAML(typ="safe").load(Path("dvc.lock"))["stages"]
-    except (OSError, LookupError, TypeError):
-        raise UserError("dvc.lock: is not there, or not what DVC writes; run the study") from None
-    return stages
 
 
 def _entities(entities: Mapping[str, Any], listed: list[Mapping[str, Any]]) -> list[Any]:

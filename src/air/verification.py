@@ -20,8 +20,8 @@ import numpy as np
 
 from air import paths
 from air.files import UserError
+from air.lock import LOCK, stages
 
-LOCK = Path("dvc.lock")
 CACHE = Path(".dvc/cache/files/md5")
 ABSOLUTE, RELATIVE = 1e-3, 1e-2  # what still counts as the same number
 Outcome = Literal["same bytes", "within tolerance", "other bytes", "different", "not made"]
@@ -37,22 +37,20 @@ class Compared:
 
 
 def compare(revision: str = "HEAD") -> dict[str, Compared]:
-    """Every stage in the dvc.lock of a commit, held against the files in the current folder.
+    """The study's stages in the dvc.lock of a commit, held against the files in the current folder.
 
     Raises:
         UserError: git does not give that file, or it is not a lock of DVC's.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    name = f"{LOCK} at {revision}"
+    locked = stages(committed(LOCK, revision), name)
     try:
-        stages = YAML(typ="safe").load(committed(LOCK, revision))["stages"]
         outputs = {
-            name: [(Path(out["path"]), str(out["md5"])) for out in stage.get("outs", [])]
-            for name, stage in stages.items()
+            stage: [(Path(out["path"]), str(out["md5"])) for out in entry.get("outs", [])]
+            for stage, entry in locked.items()
         }
-    except (YAMLError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{LOCK} at {revision}: is not what DVC writes") from None
+    except (LookupError, TypeError, AttributeError):
+        raise UserError(f"{name}: is not what DVC writes") from None
     return {
         name: _of_stage([_output(path, md5, revision) for path, md5 in outs])
         for name, outs in outputs.items()

@@ -20,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dvc.utils.serialize import modify_yaml, parse_yaml
+
 PROVED = Path(".ci/proved")
 SCRATCH = Path(".proof")
 
@@ -60,6 +62,7 @@ def publish() -> None:
         elif not Path(name).is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, target)
+    forget(gone(folder), folder)
     run("snakemake", "--cores", "all", folder=folder)
     run("air", "publish", folder=folder)
     params = json.loads((folder / "results/params.json").read_text(encoding="utf-8"))
@@ -77,10 +80,23 @@ def publish() -> None:
     print(f"Computed and published: {published}. Commit it with dvc.lock, results and {PROVED}.")
 
 
+def gone(folder: Path) -> list[str]:
+    """The stages in dvc.lock that the study no longer has: DVC itself leaves them there."""
+    locked = parse_yaml((folder / "dvc.lock").read_text(encoding="utf-8"), "dvc.lock")["stages"]
+    known = run("dvc", "stage", "list", "--name-only", folder=folder).split()
+    return sorted(set(locked) - set(known))
+
+
+def forget(stages: list[str], folder: Path) -> None:
+    with modify_yaml(str(folder / "dvc.lock")) as lock:
+        for name in stages:
+            del lock["stages"][name]
+
+
 def untrue(folder: Path) -> list[str]:
     """What dvc.lock says otherwise than the files of a clone, but for what is not made yet."""
     status = json.loads(run("dvc", "status", "--json", folder=folder))
-    lines = []
+    lines = [f"{stage}: is in dvc.lock, and not in the study" for stage in gone(folder)]
     for stage, reasons in status.items():
         for reason in reasons:
             if not isinstance(reason, dict):
