@@ -2,8 +2,8 @@
 #   make         the whole study on params.yaml; ends with the report
 #   make smoke   the same in a minute, tiny, in a clone of its own (.smoke): does everything work?
 #   make test    the tests
-# All make .venv first, from the lock; tests add what they need to it. Interrupted, they go on where
-# they were.
+# All make .venv first, from the lock; tests add what they need to it. Interrupted, `make` goes on
+# where it was.
 
 PYTHON ?= python3
 PYTHONS := 3.11.0 3.12 3.13 3.14
@@ -19,7 +19,7 @@ study: .venv/installed
 	snakemake --cores all
 	@echo "The report: reports/html/index.html"
 
-# The last commit, as params.yaml would have it: the clone's own code runs there.
+# The last commit (not what is uncommitted) with smoke's parameters: the clone's own code runs there.
 smoke: .venv/installed
 	rm -rf .smoke && git clone --quiet . .smoke && cp presets/smoke.yaml .smoke/params.yaml
 	cd .smoke && PYTHONPATH="$$PWD/src" snakemake --cores all

@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from safetensors import safe_open
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ import air
 from air import paths
 from air.checkpoint import load_model, save_model, save_short
 from air.cli import app
+from air.explorer import export
 from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.network import AIR
@@ -106,7 +108,7 @@ def test_a_model_is_what_the_card_says(
     assert (model.origin["task"], model.origin["seed"]) == (task, int(said["seed"]))
     assert model.parameter_count == number(said["parameters"])
     puzzles = first_puzzles[preset, task]
-    assert ship.solved(ship.in_float64(model), puzzles) == int(said["first"])
+    assert ship.solved(export.in_float64(model), puzzles) == int(said["first"])
 
 
 def test_the_files_solve_what_the_published_models_solve() -> None:
@@ -204,6 +206,14 @@ def test_no_model_of_another_run_is_taken_instead(
     assert "model.safetensors: there is no such file" in str(ended.exception)
 
 
+def test_a_study_of_other_seeds_does_not_take_it_either(clone: Path) -> None:
+    params = (clone / "params.yaml").read_text().replace("seeds: [0]", "seeds: [7]")
+    (clone / "params.yaml").write_text(params)
+    ended = CliRunner().invoke(app, ["solve", "sudoku", PUZZLE, "--seed", "7"])
+    assert isinstance(ended.exception, UserError)
+    assert "seed7/model.safetensors: there is no such file" in str(ended.exception)
+
+
 def run_ship(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     script = str(ROOT / "workflow/scripts/ship.py")
     return subprocess.run(
@@ -232,6 +242,27 @@ def test_the_models_are_put_where_the_study_would_have_its_own(
             copied = (target / "model.safetensors").read_bytes()
             assert copied == (paths.MODELS / name).read_bytes()
     assert CliRunner().invoke(app, ["freeze", "sudoku", "Lx_H", "-q"]).exit_code == 0
+
+
+def test_of_the_models_those_are_used_that_the_study_has(
+    clone: Path, first_puzzles: dict[tuple[str, str], Puzzles]
+) -> None:
+    for task in TASKS:
+        path = paths.data(task, "test")
+        path.parent.mkdir(parents=True)
+        first_puzzles["mini", task].save(path, "test")
+    params = YAML().load(clone / "params.yaml")
+    params["sudoku"]["variants"] = ["Lx_H"]
+    params["maze"]["variants"] = params["maze"]["seeds"] = []
+    for task in ("sudoku", "maze"):
+        for probe in params[task]["probes"].values():
+            probe["variants"] = params[task]["variants"]
+            probe["seeds"] = params[task]["seeds"]
+    YAML().dump(params, clone / "params.yaml")
+    ended = run_ship(clone, "use")
+    assert ended.returncode == 0, ended.stderr
+    found = sorted(path.parent.as_posix() for path in Path("results").rglob("model.safetensors"))
+    assert found == ["results/sudoku/Lx_H/seed0"]
 
 
 @pytest.mark.parametrize(

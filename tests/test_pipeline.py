@@ -208,3 +208,22 @@ def test_a_job_killed_while_dvc_writes_leaves_a_lock_that_the_next_can_read(tmp_
     assert call(tmp_path, "dvc", "status").stdout == "Data and pipelines are up to date.\n"
     assert b"first" in lock.read_bytes()
     assert b"second" in lock.read_bytes()
+
+
+def test_a_job_that_dies_without_a_word_leaves_no_log_of_an_earlier_one(tmp_path: Path) -> None:
+    script = tmp_path / "workflow/scripts/repro.py"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "workflow/scripts/repro.py", script)
+    log = tmp_path / "logs/stage.log"
+    log.parent.mkdir()
+    log.with_suffix(".kept").write_text("all went well")
+    dying = f"""
+import runpy, sys
+main = runpy.run_path({str(script)!r})["main"]
+main.__globals__["sys"] = type("Other", (), {{"executable": "/bin/false"}})
+main.__globals__["os"].write = None  # it says nothing
+print(main("stage", __import__("pathlib").Path({str(log)!r})))
+"""
+    assert call(tmp_path, sys.executable, "-c", dying).stdout == "1\n"
+    assert log.read_text() == "stage: ended with exit code 1, and said nothing\n"
+    assert not log.with_suffix(".restored").exists()

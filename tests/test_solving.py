@@ -1,5 +1,7 @@
 """`air solve`: puzzles as a user types them, solved by a model of the study."""
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ def inside(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study
 
 
-def run(*arguments: str, given: str | None = None) -> Result:
+def run(*arguments: str, given: str | bytes | None = None) -> Result:
     return CliRunner().invoke(app, ["solve", *arguments], input=given)
 
 
@@ -152,7 +154,8 @@ def test_watching_shows_every_update(inside: Path) -> None:
         (["maze", "#" * 25], "the question must have one"),
         (["sudoku", "--test", "0", "--model", "none"], "none: there is no such file"),
         (["sudoku", "--test", "0", "--model", "results/maze/Lx_H/seed0/model.safetensors"],
-         "solves boards of 25 cells, but params.yaml describes sudoku boards of 4 x 4"),
+         "solves boards of 25 cells with 6 tokens, but params.yaml describes sudoku boards of 4 x 4"
+         " with 6"),
     ],
 )  # fmt: skip
 def test_bad_puzzles_are_one_sentence(inside: Path, arguments: list[str], said: str) -> None:
@@ -160,3 +163,37 @@ def test_bad_puzzles_are_one_sentence(inside: Path, arguments: list[str], said: 
     assert isinstance(ended.exception, UserError)
     assert said in str(ended.exception)
     assert ended.stdout == ""
+
+
+def test_a_board_from_a_pipe_may_begin_with_a_byte_order_mark(inside: Path) -> None:
+    (board,) = texts("sudoku", ".")[:1]
+    marked = run("sudoku", "-", given=b"\xef\xbb\xbf" + board.encode())
+    assert marked.exit_code == 0, marked.output
+    assert marked.stdout == run("sudoku", board).stdout
+
+
+def test_what_is_no_text_in_a_pipe_is_one_sentence(inside: Path) -> None:
+    ended = run("sudoku", "-", given=b"\xff")
+    assert isinstance(ended.exception, UserError)
+    assert str(ended.exception) == (
+        "standard input: is not text in UTF-8; give puzzles, one a line"
+    )
+
+
+def test_a_test_set_of_other_boards_is_one_sentence(study: Path, tmp_path: Path) -> None:
+    """params.yaml has changed since, and the model with it."""
+    here = tmp_path / "study"
+    shutil.copytree(study, here)
+    text = (here / "params.yaml").read_text().replace("box: [2, 2]", "box: [2, 3]", 1)
+    (here / "params.yaml").write_text(text.replace("clues: 6", "clues: 14", 1))
+    with contextlib.chdir(here):
+        section = load_params().task("sudoku")
+        task = section.data.task()
+        model = AIR(section.model, Variant.parse("Lx_H"), len(task.vocabulary), task.cells)
+        save_model(model, paths.run("sudoku", "Lx_H", 0) / "model.safetensors", {"train": {}})
+        ended = run("sudoku", "--test", "0")
+    assert isinstance(ended.exception, UserError)
+    assert str(ended.exception) == (
+        "data/sudoku/test.safetensors: holds sudoku boards of 4 x 4, but params.yaml describes "
+        "sudoku boards of 6 x 6; make it again: air data sudoku"
+    )

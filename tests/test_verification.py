@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from air import verification
@@ -129,6 +133,25 @@ def test_a_stage_that_the_study_no_longer_has_is_not_asked_for(study: Path) -> N
 def test_a_damaged_dvc_yaml_is_named(study: Path) -> None:
     (study / "dvc.yaml").write_text("stages: [")
     with pytest.raises(UserError, match=r"dvc\.yaml"):
+        verification.compare()
+
+
+@pytest.mark.parametrize("name", ["rollout.npz", "model.safetensors", "training.csv"])
+def test_a_damaged_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    match path.suffix:
+        case ".npz":
+            np.savez(path, boards=np.zeros(100))
+        case ".safetensors":
+            save_file({"weight": torch.zeros(100)}, path)
+        case _:
+            path.write_text("step,loss\n1,0.5\n2,0.25\n")
+    commit(tmp_path, {"rollout": [name]}, cached=True)
+    path.write_bytes(path.read_bytes()[:-3] if path.suffix != ".csv" else b"step,loss\n1\n")
+    with pytest.raises(UserError, match=f"{re.escape(name)}: cannot be compared: "):
         verification.compare()
 
 

@@ -400,7 +400,7 @@ def explore() -> None:
     log.info("%s written", stage())
 
 
-@app.command(epilog="Example: air verify, or against another commit: air verify --against v0.1.0")
+@app.command(epilog="Example: air verify, or against another commit: air verify --against HEAD~1")
 def verify(
     against: Annotated[str, typer.Option(help="a commit, branch or tag")] = "HEAD",
 ) -> None:
@@ -412,7 +412,7 @@ def verify(
     from air.verification import changed_verdicts, compare
 
     found = compare(against)
-    width = max(map(len, found))
+    width = max(map(len, found), default=0)
     for name, one in found.items():
         detail = f", by at most {one.largest:.3g}" if one.largest else ""
         detail += f" ({one.where})" if one.where else ""

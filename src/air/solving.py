@@ -70,11 +70,12 @@ def answer(
     task, model = kind.task(), load_model(path)
     if (model.cells, model.vocabulary) != (task.cells, len(task.vocabulary)):
         raise UserError(
-            f"{path}: solves boards of {model.cells} cells, but params.yaml describes {task_name} "
-            f"boards of {task.rows} x {task.columns}"
+            f"{path}: solves boards of {model.cells} cells with {model.vocabulary} tokens, but "
+            f"params.yaml describes {task_name} boards of {task.rows} x {task.columns} with "
+            f"{len(task.vocabulary)}"
         )
     if test is not None:
-        questions = _of_the_test_set(task_name, test)
+        questions = _of_the_test_set(task, test)
     else:
         questions = parse(kind, list(lines_of(puzzles)))
     console = Console(highlight=False)
@@ -93,15 +94,21 @@ def model_of(params: Params, task: str, variant: str, seed: int) -> Path:
     """The study's trained model or, without one, that of the same run that the project ships."""
     path = paths.run(task, variant, seed) / "model.safetensors"
     shipped = paths.shipped(params.preset, task, variant)
-    if there(path) or [seed] != params.task(task).seeds[:1] or not _is_file(str(shipped)):
+    if there(path) or not _is_file(str(shipped)) or load_model(shipped).origin["seed"] != seed:
         return path
     log.info("%s not found; using %s, which ships with the project", path, shipped)
     return shipped
 
 
-def _of_the_test_set(task: str, number: int) -> np.ndarray:
-    path = paths.data(task, "test")
+def _of_the_test_set(task: Task, number: int) -> np.ndarray:
+    path = paths.data(task.name, "test")
     puzzles = load_puzzles(path)
+    if puzzles.task.spec() != task.spec():
+        raise UserError(
+            f"{path}: holds {puzzles.task.name} boards of {puzzles.task.rows} x "
+            f"{puzzles.task.columns}, but params.yaml describes {task.name} boards of {task.rows} "
+            f"x {task.columns}; make it again: air data {task.name}"
+        )
     if not 0 <= number < len(puzzles):
         raise UserError(f"--test {number}: {path} holds puzzles 0 to {len(puzzles) - 1}")
     return np.asarray(puzzles.inputs[number : number + 1])
@@ -115,12 +122,19 @@ def lines_of(puzzles: list[str]) -> Iterator[tuple[str, str]]:
     """
     for number, given in enumerate(puzzles, start=1):
         if given == "-":
-            yield from _lines("standard input", sys.stdin.read())
+            yield from _lines("standard input", _standard_input())
         elif _is_file(given):
             with reading(Path(given), "a text file", UnicodeDecodeError, remedy="give another"):
                 yield from _lines(given, Path(given).read_text(encoding="utf-8-sig"))
         else:
             yield f"puzzle {number} (no file has that name)", given
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("standard input: is not text in UTF-8; give puzzles, one a line") from None
 
 
 def _is_file(name: str) -> bool:

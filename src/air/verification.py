@@ -11,18 +11,26 @@ import hashlib
 import io
 import json
 import subprocess
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
 
 from air import paths
 from air.files import UserError
 from air.lock import LOCK, stages
 
 CACHE = Path(".dvc/cache/files/md5")
+# what readers raise of a damaged file
+DAMAGE = (
+    *(ValueError, LookupError, TypeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, SafetensorError),
+)
 ABSOLUTE, RELATIVE = 1e-3, 1e-2  # what still counts as the same number
 Outcome = Literal["same bytes", "within tolerance", "other bytes", "different", "not made"]
 
@@ -114,7 +122,7 @@ def _output(path: Path, md5: str, revision: str) -> Compared:
     before = kept.read_bytes() if kept.is_file() else committed(path, revision)
     try:
         ours, theirs = dict(reader(_read(path))), dict(reader(before))
-    except (ValueError, LookupError, TypeError) as error:
+    except DAMAGE as error:
         raise UserError(f"{path}: cannot be compared: {error}") from None
     if set(ours) != set(theirs):
         return Compared("different", where=f"{path}: {min(set(ours) ^ set(theirs))}")

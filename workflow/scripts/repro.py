@@ -148,7 +148,9 @@ def main(stage: str, log: Path) -> int:
                 os.write(sys.stdout.fileno(), said)
     code = job.wait()
     with contextlib.suppress(OSError):
-        if silent:
+        if silent and code:
+            log.write_text(f"{stage}: ended with exit code {code}, and said nothing\n")
+        elif silent:
             restored.touch()
             log.hardlink_to(kept)
         elif code == 0:

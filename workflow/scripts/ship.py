@@ -19,6 +19,7 @@ import torch
 from air import paths
 from air.checkpoint import load_model, save_short
 from air.evaluation.accuracy import evaluate
+from air.explorer.export import in_float64
 from air.files import UserError, there
 from air.model.network import AIR
 from air.params import load_params
@@ -33,13 +34,6 @@ from air.writing import write_text
 CARD = paths.MODELS / "README.md"
 FIRST = 100  # test puzzles that a test solves again
 log = logging.getLogger("air.ship")
-
-
-def in_float64(model: AIR) -> AIR:
-    """The same weights, computing so exactly that every machine decodes the same boards."""
-    copy = AIR(model.config, model.variant, model.vocabulary, model.cells, "float64")
-    copy.load_state_dict(model.state_dict())
-    return copy.eval()
 
 
 def solved(model: AIR, puzzles: Puzzles) -> int:
@@ -84,6 +78,7 @@ def make() -> None:
         short, puzzles = load_model(path), load_puzzles(paths.data(task, "test"))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         all_of_them = f"{solved(short, puzzles):,} of {len(puzzles):,}"
+        # so exact that every machine decodes the same boards
         first = solved(in_float64(short), puzzles.first(FIRST))
         link = path.relative_to(paths.MODELS).as_posix()
         lines.append(
@@ -113,8 +108,11 @@ def use() -> None:
         if not paths.data(task, "test").exists():
             data(task)
     for file in files:
-        task, variant = file.parent.name, file.stem
-        target = paths.run(task, variant, params.task(task).seeds[0]) / "model.safetensors"
+        task, variant, seed = file.parent.name, file.stem, load_model(file).origin["seed"]
+        if variant not in params.task(task).variants or seed not in params.task(task).seeds:
+            log.info("%s left out: params.yaml has no such run", file)
+            continue
+        target = paths.run(task, variant, seed) / "model.safetensors"
         if there(target):
             log.info("%s is there already, and stays", target)
             continue
