@@ -208,7 +208,7 @@ def test_the_study_survives_a_time_limit(tmp_path: Path) -> None:
     unfinished = {job: state for job, _, state in jobs(folder) if state != "COMPLETED"}
     log = (folder / "logs/train/sudoku/Lx_H/seed0.log").read_text()
     print(
-        f"\n{len(names)} jobs for {len(stages)} stages and the page on cost",
+        f"\n{len(names)} jobs for {len(stages)} stages and the page on cost "
         f"in {time.monotonic() - begun:.0f} s",
         log,
         sep="\n",
