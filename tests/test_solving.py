@@ -185,7 +185,7 @@ def test_a_test_set_of_other_boards_is_one_sentence(study: Path, tmp_path: Path)
     here = tmp_path / "study"
     shutil.copytree(study, here)
     text = (here / "params.yaml").read_text().replace("box: [2, 2]", "box: [2, 3]", 1)
-    (here / "params.yaml").write_text(text.replace("clues: 6", "clues: 14", 1))
+    (here / "params.yaml").write_text(text)
     with contextlib.chdir(here):
         section = load_params().task("sudoku")
         task = section.data.task()
