@@ -21,7 +21,7 @@ study: .venv/installed
 
 # The last commit (not what is uncommitted) with smoke's parameters: the clone's own code runs there.
 smoke: .venv/installed
-	rm -rf .smoke && git clone --quiet . .smoke && cp presets/smoke.yaml .smoke/params.yaml
+	rm -rf .smoke && git clone --quiet . .smoke && cp .smoke/presets/smoke.yaml .smoke/params.yaml
 	cd .smoke && PYTHONPATH="$$PWD/src" snakemake --cores all
 	@echo "The report: .smoke/reports/html/index.html"
 

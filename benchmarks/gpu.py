@@ -249,7 +249,7 @@ def measures(bench: Bench, size: str) -> Measured:
         compiled = side == "compiled"
         if compiled:
             model.compile_f()
-            evaluate(model, puzzles.first(at_once), at_once, bench.device, silent=True)
+        evaluate(model, puzzles.first(at_once), at_once, bench.device, silent=True)  # warm, both
 
         def call() -> object:
             return evaluate(model, puzzles, at_once, bench.device, silent=True)

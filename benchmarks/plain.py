@@ -2,7 +2,7 @@
 
 Eager and uncompiled: float32 weights cast at every use, norms and rotations written out, PyTorch's
 fused attention, an optimiser that goes through the parameters one by one. It takes its weights from
-an `AIR` of variant Lx_H, and each benchmark checks first that both compute the same losses.
+an `AIR` of variant Lx_H; `train_step.py` checks first that both compute the same losses.
 """
 
 import torch

@@ -270,6 +270,7 @@ def main() -> None:
         shares,
     )
     print(table(list(found), given.rate))
+    print("\nNot counted: emergence, and models that others trained.")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from air.reporting import claims
@@ -84,14 +85,16 @@ NO_CURVE = Curve(mean=[], se=[])
 
 
 def rolled(
-    z_L: list[float] = ZERO, z_H: list[float] = ZERO, lead: list[float] = ZERO
+    z_L: Sequence[float | None] = ZERO,
+    z_H: Sequence[float | None] = ZERO,
+    lead: list[float] = ZERO,
 ) -> RolloutMeasures:
     """A rollout with these intervals of undecided shares, and of the lead in margin."""
 
-    def state(ends: list[float]) -> State:
+    def state(ends: list[float | None]) -> State:
         curves = ("cell_accuracy", "undecided", "margin", "distance", "exact_by_segment")
         return State(
-            undecided_overall=abs(sum(ends)) / 2,
+            undecided_overall=abs(sum(end or 0 for end in ends)) / 2,
             undecided_overall_interval=ends,
             undecided_moves=0.0,
             **dict.fromkeys(curves, NO_CURVE),
@@ -104,8 +107,8 @@ def rolled(
         agreement=NO_CURVE,
         margin_lead=sum(lead) / 2,
         margin_lead_interval=list(lead),
-        z_L=state(z_L),
-        z_H=state(z_H),
+        z_L=state(list(z_L)),
+        z_H=state(list(z_H)),
     )
 
 
@@ -125,6 +128,20 @@ def test_commitment(z_L: list[float], z_H: list[float], verdict: str) -> None:
     assert CLAIMS["C2"].judge(other, "sudoku").verdict == "not run"
 
 
+@pytest.mark.parametrize(
+    ("z_L", "z_H", "verdict"),
+    [
+        ([None, None], [0.0, 0.005], "inconclusive"),
+        ([0.0, 0.0], [None, None], "fails"),
+        ([0.1, 0.2], [None, None], "inconclusive"),
+    ],
+)
+def test_commitment_with_too_few_puzzles_for_an_interval(z_L: Any, z_H: Any, verdict: str) -> None:
+    probed = study(probes={"rollout": {("Lx_H", 0): rolled(z_L, z_H)}})
+    assert CLAIMS["C2"].judge(probed, "sudoku").verdict == verdict
+    assert drawn("C2", probed)
+
+
 def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> FreezeMeasures:
     changes = Changes(mean=0.0, se=0.0, per_transition=[0.0])
 
@@ -138,9 +155,9 @@ def frozen(z_L: list[float], z_H: list[float], normal: float, after: float) -> F
             state=state,
             from_segment=0,
             content_changes=sum(ends) / 2,
-            interval=ends,
+            interval=[*ends],
             mask_flips=0.0,
-            mask_flips_interval=ends,
+            mask_flips_interval=[*ends],
         )
 
     return FreezeMeasures(
@@ -247,6 +264,33 @@ def test_locality(near: Any, violations: Any, sudoku: str, maze: str) -> None:
 def test_operators(minus: list[float], verdict: str) -> None:
     found = CLAIMS["C6"].judge(study({"Lx_H": HIGH, "operator_minus": minus}), "sudoku")
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("other", ["Lx_Hx+linear", "L-1x_H-1x", "Lx_H+linear+prepend"])
+def test_operators_are_compared_where_the_input_enters_asymmetrically(other: str) -> None:
+    """And in models that differ in nothing else."""
+    made_up = study({"Lx_H": HIGH, "operator_minus": HIGH, other: LOW})
+    found = CLAIMS["C6"].judge(made_up, "sudoku")
+    assert found.verdict == "holds"
+    assert other not in found.evidence()
+
+
+def test_no_operator_decides_before_all_have_finished_learning() -> None:
+    class Rising(MadeUp):
+        def curves(self, task: str) -> dict[Run, pd.DataFrame]:
+            found = super().curves(task)
+            rising = found["operator_linear", 0].assign(exact_accuracy=np.linspace(0, 0.7, 100))
+            return {**found, ("operator_linear", 0): rising}
+
+    runs = {"Lx_H": HIGH, "operator_minus": LOW, "operator_linear": HIGH}
+    plain = study(runs)
+    assert CLAIMS["C6"].judge(plain, "sudoku").verdict == "fails"
+    found = (
+        CLAIMS["C6"]
+        .judge(Rising(plain.checked, plain.published, accuracies=runs), "sudoku")
+        .content()
+    )
+    assert (found["verdict"], found["regime"]) == ("inconclusive", "still learning")
 
 
 @pytest.mark.parametrize(
@@ -438,6 +482,9 @@ def emerged(contrasts: Sequence[Any], accuracies: Sequence[Any]) -> EmergenceMea
         # some solved after the split, half of the last share before it
         ([IN, IN, IN, OUT, OUT], [LITTLE, *[(0.065, 0.08)] * 3, (0.11, 0.13)],
          "fails", (100, 100), (300, 300)),
+        # never, and it is not certain that puzzles are solved
+        ([IN] * 5, [LITTLE, LITTLE, LITTLE, MAYBE, (0.04, 0.3)], "inconclusive",
+         (None, None), (100, None)),
         # before training
         ([OUT] * 5, LEARNING, "inconclusive", (0, 0), (100, 100)),
         ([EDGE, OUT, OUT, OUT, OUT], LEARNING, "holds", (0, 10), (100, 100)),
@@ -497,11 +544,40 @@ def test_an_unlearned_run_says_nothing_of_the_order() -> None:
     assert "(has not learned)" in found.evidence()
 
 
+@pytest.mark.parametrize("number", ["C2", "C3", "C5", "X1", "X2"])
+def test_an_unlearned_run_does_not_keep_the_others_from_deciding(number: str) -> None:
+    class Mixed(MadeUp):
+        def solved(self, task: str, run: Run) -> float:
+            return 0.05 if run[1] == 2 else 0.5
+
+    rollouts: dict[Run, Record] = {}
+    freezes: dict[Run, Record] = {}
+    attentions: dict[Run, Record] = {}
+    for seed in range(3):
+        rollouts["Lx_H", seed] = rolled([0.1, 0.2], [0.0, 0.005], UP)
+        rollouts["Lx_Hx", seed] = rolled([0.1, 0.2], [0.0, 0.005], [-0.004, 0.004])
+        freezes["Lx_H", seed] = frozen([-9, -8], [3, 4], 0.5, 0.0)
+        attentions["Lx_H", seed] = looked([UP, UP], [DOWN, UP], UP)
+        attentions["Lx_Hx", seed] = looked([UP, UP], [DOWN, UP], [-0.001, 0.001])
+    probes = {"rollout": rollouts, "freeze": freezes, "attention": attentions}
+    plain = study({"Lx_H": [0.5], "Lx_Hx": [0.5]}, probes=probes)
+    assert CLAIMS[number].judge(plain, "sudoku").verdict == "holds"
+    mixed = Mixed(plain.checked, plain.published, probes=plain.probes)
+    found = CLAIMS[number].judge(mixed, "sudoku")
+    assert found.verdict == "holds"
+    assert "not learned yet" in found.summary()
+
+
 def test_verdicts_over_runs_and_tasks() -> None:
+    def of(*verdicts: Verdict) -> list[OfRun]:
+        return [OfRun(verdict=verdict, solved=0.5) for verdict in verdicts]
+
+    unlearned = OfRun(verdict="fails", solved=0.05)
     assert over_runs([]) == "not run"
-    assert over_runs(["holds", "holds"]) == "holds"
-    assert over_runs(["holds", "fails"]) == "inconclusive"
-    assert over_runs(["holds", "fails", "fails"]) == "fails"
+    assert over_runs([unlearned]) == "inconclusive"
+    assert over_runs([*of("holds", "holds"), unlearned]) == "holds"
+    assert over_runs([*of("holds", "fails"), unlearned]) == "inconclusive"
+    assert over_runs([*of("holds", "fails", "fails"), unlearned, unlearned]) == "fails"
     assert over_tasks(["holds", "fails"]) == "fails"
     assert over_tasks(["holds", "not run"]) == "inconclusive"
     assert over_tasks(["not run", "not run"]) == "not run"

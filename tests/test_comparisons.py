@@ -39,8 +39,14 @@ def test_an_interval_needs_runs() -> None:
     assert LEAST_RUNS == 3
     assert contrast([two, three], [1, -1]) == (-0.05, None)
     assert contrast([three, three], [1, -1])[1] is not None
-    same = np.full(3, 0.5)
-    assert contrast([same, same], [1, -1]) == (0.0, [0.0, 0.0])
+
+
+def test_runs_that_are_all_alike_have_no_interval() -> None:
+    """Puzzles are whole: that three runs solve the same number does not mean that all would."""
+    ours, others = np.full(3, 0.5), np.full(3, 0.499)
+    assert contrast([ours, others], [1, -1]) == (0.001, None)
+    assert runs_to_decide(ours, others) is None
+    assert contrast([ours, np.array([0.4, 0.5, 0.6])], [1, -1])[1] is not None
 
 
 def test_three_groups_cover_the_truth() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -24,6 +24,7 @@ from tests.pipeline import call, dvc_stages, environment, scratch
 pytestmark = pytest.mark.slow
 
 SNAKEMAKE = ("snakemake", "--cores", "2")
+MODEL, CLAIMS = "model.safetensors", "reports/claims.json"
 
 
 def run(folder: Path, *command: str) -> str:
@@ -170,6 +171,32 @@ def test_what_is_deleted_comes_back_without_training(
     run(folder, *SNAKEMAKE)
     assert results(folder) == results(finished)
     assert not [path for path in (folder / "logs").rglob("*.log") if "steps" in path.read_text()]
+
+
+def test_what_came_with_git_is_computed_also_after_an_interruption(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Not believed: DVC alone would take a metric for made if the model came out the same."""
+    clone = tmp_path_factory.mktemp("interrupted") / "study"
+    run(finished.parent, "git", "clone", "-q", str(finished), str(clone))
+    kept = [*finished.glob("results/*/*/*/*.json"), finished / "dvc.lock", finished / CLAIMS]
+    for file in kept:
+        target = clone / file.relative_to(finished)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    shutil.copy(finished / "params.yaml", clone / "params.yaml")
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
+    run(clone, *git, "add", "-A")
+    run(clone, *git, "commit", "-qm", "results")
+    run(clone, "snakemake", "--cores", "1", "results/params.json")  # and then it was stopped
+    run(clone, *SNAKEMAKE)
+    assert list(clone.glob("logs/freeze/**/*.log"))
+    assert not list((clone / "logs").rglob("*.restored"))
+    assert results(clone) == results(finished)
+    assert "nothing to commit" in run(clone, "git", "status")
+    # from now on DVC is believed
+    run(clone, *SNAKEMAKE, "--forcerun", "freeze")
+    assert list(clone.glob("logs/freeze/**/*.restored"))
 
 
 def test_a_model_of_another_run_is_refused(restored: Path) -> None:
@@ -369,18 +396,38 @@ def test_a_stopped_call_is_taken_up_by_the_next(
             # Ctrl-C is heard also if the tests were started where it is ignored
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-    deadline = time.monotonic() + 60
-    while not list((folder / "logs").glob("train/*/*/*.log")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(4)  # in the middle of training
+    deadline = time.monotonic() + 300
+
+    def until(true: Callable[[], object]) -> None:
+        while not true():
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    until(lambda: list(folder.glob("logs/train/*/*/*.log")))
     second = call(folder, *SNAKEMAKE)
     assert second.returncode != 0
     assert "Another snakemake call is at work in this folder" in second.stderr
+    until(lambda: in_training(folder))
     if blow == signal.SIGINT:
         os.killpg(first.pid, blow)  # Ctrl-C reaches the jobs too
     else:
         first.kill()  # kill -9 leaves them behind
     first.wait(timeout=60)
-    run(folder, *SNAKEMAKE)
+    said = run(folder, *SNAKEMAKE)
+    if blow == signal.SIGKILL:
+        assert "Stopping the jobs that a killed snakemake call left behind" in said
+    logs = [path.read_text() for path in folder.glob("logs/train/*/*/*.log")]
+    assert any("going on from step" in log for log in logs)
     assert results(folder) == results(finished)
     assert "up to date" in run(folder, "dvc", "status")
+
+
+def in_training(folder: Path) -> bool:
+    """Whether a training has made some of its steps, and is not at its end."""
+    logs = folder / "logs/train"
+    return any(
+        re.search(r": \d+/250 steps", log.read_text())
+        and not (folder / "results" / log.relative_to(logs).with_suffix("") / MODEL).exists()
+        for log in logs.glob("*/*/*.log")
+    )

@@ -487,7 +487,7 @@ def symbols(study: Path, task: str, variant: str, inputs: np.ndarray) -> list[li
         "" if token == of.task.undecided_token else symbol
         for token, symbol in enumerate(of.task.vocabulary)
     ]
-    boards = export.decoded(model, of)[:, 0].reshape(LAST, 2, -1)
+    boards = export.decoded(model, of)[:, 0].reshape(-1, 2, len(inputs))
     return [[[vocabulary[token] for token in z] for z in both] for both in boards]
 
 
@@ -508,6 +508,91 @@ def test_playing_ends_at_the_end(reader: Reader) -> None:
     reader.page.click("#play")
     reader.page.wait_for_function(f"document.getElementById('t').value == {LAST}")
     reader.page.wait_for_function("document.getElementById('play').textContent === 'Play'")
+
+
+@pytest.fixture(scope="module")
+def uneven_study(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with a second model of half as many sub-steps, and of one layer."""
+    folder = tmp_path_factory.mktemp("uneven") / "study"
+    shutil.copytree(study, folder)
+    with contextlib.chdir(folder):
+        puzzles = load_puzzles(paths.data("sudoku", "test"))
+        model = random_model(SHORT, "Lx_Hx", puzzles)
+        path = paths.run("sudoku", "Lx_Hx", 0) / "model.safetensors"
+        save_model(model, path, {"task": "sudoku", "seed": 0})
+        CliRunner().invoke(app, ["explore"], catch_exceptions=False)
+    return folder
+
+
+SHORT = CONFIG.model_copy(update={"H_cycles": 1, "layers": 1})
+SOONER = 3 * SHORT.updates_per_segment
+
+
+class Uneven(Reader):
+    def wait(self) -> None:
+        self.page.wait_for_function(
+            "Array.from(document.querySelectorAll('progress')).every(one => one.className)"
+        )
+
+
+def test_models_with_rollouts_of_other_lengths_play_side_by_side(
+    browser: Any, uneven_study: Path
+) -> None:
+    inputs = load_puzzles(uneven_study / paths.data("sudoku", "test")).inputs[0]
+    reader = Uneven(browser, uneven_study, f"#t={SOONER + 2}&layer=2")
+    assert reader.text("#where").startswith(f"sub-step {SOONER + 2} of {LAST}: Lx_H segment 2")
+    assert reader.page.locator("#layer").input_value() == "1"  # both have this one
+    reader.page.locator("#t").fill(str(SOONER - 1))
+    reader.page.click("#play")
+    reader.page.wait_for_function(f"document.getElementById('t').value == {LAST}")
+    reader.page.wait_for_function("document.getElementById('play').textContent === 'Play'")
+    assert reader.text("#where") == (
+        f"sub-step {LAST} of {LAST}: Lx_H segment 3, H-update; Lx_Hx has ended after {SOONER}"
+    )
+    for variant, place in (("Lx_H", 0), ("Lx_Hx", 2)):
+        right = symbols(uneven_study, "sudoku", variant, inputs)[-1]
+        assert [reader.board(place), reader.board(place + 1)] == right
+    reader.close()
+
+
+def test_the_name_of_a_board_follows_the_chosen_cell(reader: Reader) -> None:
+    board = reader.page.locator("#panes svg[role=img]").first
+    board.focus()
+    board.press("ArrowRight")
+    assert "row 1, column 2 shows" in board.get_attribute("aria-label")
+
+
+def test_the_address_of_an_edited_puzzle_keeps_which_one_it_was(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study, "#puzzle=2")
+    before = reader.puzzle()
+    reader.page.fill("#paste", "1234 3412 2143 432.")
+    reader.page.click("#paste-form button")
+    reader.page.wait_for_function("location.hash.includes('board=')")
+    again = Reader(browser, study, reader.page.evaluate("location.hash"))
+    assert again.text("#puzzle-title") == "Puzzle, edited"
+    again.page.click("#reset")
+    assert again.text("#puzzle-title") == "Test puzzle 2"
+    assert again.puzzle() == before
+    reader.close()
+    again.close()
+
+
+def test_a_maze_in_the_address_has_no_path_in_it(browser: Any, study: Path) -> None:
+    reader = Reader(browser, study, f"#task=maze&board=35{'2' * 22}4")
+    assert reader.text("#puzzle-title") == "Test puzzle 1"
+    reader.close()
+
+
+def test_a_cell_pointed_at_is_forgotten_with_its_board(browser: Any, study: Path) -> None:
+    """The next one may have fewer."""
+    reader = Reader(browser, study, "#task=maze")
+    reader.page.locator("#puzzle-board rect").nth(24).hover(force=True)
+    assert reader.text("#query").startswith("From row 5, column 5")
+    reader.page.evaluate("location.hash = '#task=sudoku'")
+    reader.page.wait_for_function("document.querySelectorAll('#puzzle-board rect').length === 16")
+    reader.wait()
+    assert reader.text("#query").startswith("From row 1, column 1")
+    reader.close()
 
 
 def test_a_frozen_state_stays_and_has_no_update(reader: Reader, study: Path) -> None:

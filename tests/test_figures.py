@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from air import probes
@@ -20,6 +22,7 @@ from air.model.network import AIR
 from air.model.variants import Variant
 from air.probes.emergence import emergence
 from air.reporting import display, figures, strips, tables
+from air.reporting.boards import shown_places
 from air.reporting.captions import CAPTIONS
 from air.reporting.claims.picture import Picture, Point, Row
 from air.reporting.display import Display
@@ -265,3 +268,16 @@ def test_costs_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert rows[0] == ["train", "Maze", "1", "1", "60.0 s", "60.0 s", "2.00 GiB"]
     assert rows[1] == ["claims", "", "1", "0", "2.0 s", "2.0 s", "2.00 GiB"]
     assert rows[2] == ["all", "", "2", "1", "", "62.0 s", ""]
+
+
+@given(st.integers(2, 40), st.integers(1, 20), st.integers(5, 9))
+def test_boards_are_shown_from_the_first_sub_step_to_the_last(
+    updates: int, segments: int, columns: int
+) -> None:
+    substeps = updates * segments
+    places = shown_places(updates, substeps, columns)
+    assert list(places) == sorted(places)
+    assert len(places) <= columns
+    assert min(places) == 0
+    assert max(places) == substeps - 1
+    assert all(number == place + 1 for place, number in places.items())

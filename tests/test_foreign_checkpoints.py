@@ -16,6 +16,7 @@ import air
 from air.cli import app
 from air.files import UserError
 from air.foreign.checkpoints import import_checkpoint, variant_named
+from air.foreign.sources import find
 from air.model.variants import PAPER_VARIANTS
 from tests.golden_vectors import FOLDER, read
 from tests.test_golden import VARIANTS, distance
@@ -340,3 +341,13 @@ def test_boards_of_the_paper_need_no_size(tmp_path: Path) -> None:
     wide = {**state, "embed_tokens.embedding_weight": torch.zeros(9, 32)}
     said = refused(write_checkpoint(tmp_path / "b", wide, arch_of(sizes, "Lx_H")))
     assert "--cells" in said
+
+
+def test_a_folder_with_hrms_published_file_is_one_model(tmp_path: Path) -> None:
+    """Its name, `checkpoint`, says no step."""
+    (tmp_path / "checkpoint").touch()
+    found = find(str(tmp_path))
+    assert (found.series, found.last.name) == (False, "checkpoint")
+    (tmp_path / "step_5").touch()
+    found = find(str(tmp_path))
+    assert (found.series, list(found.steps)) == (True, [5])

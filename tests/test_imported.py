@@ -29,6 +29,7 @@ from tests.golden_vectors import FOLDER
 from tests.pipeline import call, scratch
 from tests.test_hub_checkpoints import Models
 from tests.test_imports import REVISION, serving
+from tests.test_imports import run as run_beside_hub
 
 PEERS = FOLDER / "peers"
 STEPS = (10, 200, 3000)
@@ -131,6 +132,38 @@ def test_a_folder_of_steps_becomes_snapshots(study: Path) -> None:
     assert [entry["step"] for entry in json.loads(text)["snapshots"]] == list(STEPS)
 
 
+def test_what_it_was_trained_on_is_not_known(study: Path) -> None:
+    """Our training puzzles are none of its own, so that solving them would say nothing."""
+    run("import", "sudoku", "TRM")
+    run("evaluate", "sudoku", "TRM")
+    text = (paths.run("sudoku", "TRM", 0) / "evaluation.json").read_text(encoding="utf-8")
+    assert "exact_accuracy" in json.loads(text)
+    assert "train_exact_accuracy" not in json.loads(text)
+
+
+def test_a_branch_that_has_moved_is_read_where_it_was(study: Path) -> None:
+    """Until its commit, which lies with the unfinished trainings, is forgotten."""
+    params = YAML(typ="safe").load(PARAMS)
+    params["sudoku"] |= {"imported": ["TRM"], "checkpoints": {"TRM": {"source": "hub:made/trm"}}}
+    YAML(typ="safe").dump(params, PARAMS)
+    models, moved = Models(), "f" * 40
+    models.repos["made/trm"][moved] = models.repos["made/trm"][REVISION]
+
+    def commit() -> str:
+        command = ("-m", "air.cli", "import", "sudoku", "TRM")
+        ended = run_beside_hub(models.address, study / "home", *command, folder=study)
+        assert ended.returncode == 0, ended.stderr
+        text = (paths.run("sudoku", "TRM", 0) / "import.json").read_text(encoding="utf-8")
+        return str(json.loads(text)["hub"]["commit"])
+
+    with serving(models):
+        assert commit() == REVISION
+        models.refs["main"] = moved
+        assert commit() == REVISION
+        paths.revision_of_model("sudoku", "TRM").unlink()
+        assert commit() == moved
+
+
 def test_the_command_takes_a_folder_too(study: Path) -> None:
     said = run("import-checkpoint", "trm", "--output", "kept/model.safetensors")
     assert snapshot_steps(Path("kept/snapshots.safetensors")) == list(STEPS), said
@@ -226,7 +259,7 @@ def test_a_model_of_others_decides_no_verdict(
     measures = json.loads((theirs / "freeze.json").read_text(encoding="utf-8"))
     for effect in measures["effects"].values():  # the reverse of what ours does
         effect["content_changes"] *= -1
-        effect["interval"] = [-end for end in reversed(effect["interval"])]
+        effect["interval"] = [effect["content_changes"] + away for away in (-1, 1)]
     (theirs / "freeze.json").write_text(json.dumps(measures), encoding="utf-8")
     assert judge() == before
     found = {claim.number: entry for claim, entry in claims.read()}["C3"].on("sudoku")

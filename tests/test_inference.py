@@ -55,6 +55,20 @@ def test_held_weights_compute_what_the_weights_do(small_model: ModelConfig, mixi
     assert torch.equal(boards_of(model), plain)
 
 
+def test_a_weight_that_is_held_in_halves_is_not_held_whole_too(
+    small_model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "packs", lambda weight, dtype: True)
+    monkeypatch.setattr(kernels, "packed", lambda weight: weight)
+    model = build(small_model)
+    with model.weights_held():
+        for part in model.modules():
+            if isinstance(part, SwiGLU):
+                assert part.held is not None
+                assert part.gate_up.held is None
+                assert part.down.held is not None
+
+
 def test_small_weights_held_keep_every_bit(small_model: ModelConfig) -> None:
     model = build(small_model)
     plain = boards_of(model)

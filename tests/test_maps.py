@@ -97,7 +97,7 @@ def test_a_grid_has_a_panel_for_all_it_says(task: Task) -> None:
     canvas = maps._segments(shown, [2, 15], 1)
     titles = [axis.get_title() or axis.get_title(loc="left") for axis in canvas.axes]
     near = view.on_near(view.maps.attention[0, 0, 0, 1])
-    assert sorted(titles) == sorted(["segment 2", "segment 15", *[f"{near:.0%}"] * 4])
+    assert sorted(titles) == sorted(["segment 3", "segment 16", *[f"{near:.0%}"] * 4])
     plt.close(canvas)
     heads = np.stack([np.eye(task.cells)[:5] for _ in "LH"])  # each on one cell
     canvas = maps._heads(shown, heads)
@@ -105,7 +105,7 @@ def test_a_grid_has_a_panel_for_all_it_says(task: Task) -> None:
     plt.close(canvas)
     canvas = maps._layers(view, 0)
     titles = [axis.get_title() or axis.get_title(loc="left") for axis in canvas.axes]
-    one_view = ["z_H shows", "L, layer 0", "L, layer 1", "answer", "H, layer 0", "H, layer 1"]
+    one_view = ["z_H shows", "L, layer 1", "L, layer 2", "answer", "H, layer 1", "H, layer 2"]
     views = 2 if view.window() else 1
     assert [title.split(":")[0] for title in titles] == one_view * views
     assert len({round(axis.get_position().y0, 9) for axis in canvas.axes}) == views  # a row each

@@ -100,6 +100,15 @@ def test_faults_are_one_line(tmp_path: Path, old: str, new: str, message: str) -
     assert not (tmp_path / "pwned").exists()
 
 
+def test_an_unknown_key_of_a_checkpoint_is_one_line(tmp_path: Path) -> None:
+    """Its section is one of a mapping's values."""
+    path = tmp_path / "params.yaml"
+    entry = "  checkpoints: {HRM: {source: x, sorce: y}}\n  probes:\n"
+    path.write_text(SMOKE.replace("  probes:\n", entry, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"HRM\.sorce: unknown key; allowed here: source"):
+        load_params(path)
+
+
 def test_a_task_may_be_left_out_but_not_all(tmp_path: Path) -> None:
     content: Any = YAML(typ="safe").load(SMOKE)
     path = tmp_path / "params.yaml"

@@ -17,9 +17,10 @@ from air.model.config import ModelConfig
 from air.model.network import AIR, Update
 from air.model.variants import PAPER_VARIANTS, Variant
 from air.probes.attention_maps import attention, captured, nearest
+from air.probes.emergence import emergence
 from air.probes.freezing import count_changes, freeze
 from air.probes.rollouts import rollout
-from air.probes.statistics import bootstrap, mean_se
+from air.probes.statistics import LEAST_PUZZLES, bootstrap, interval, mean_se
 from air.tasks.task import Neighbourhood, Puzzles
 from tests.conftest import ROOT
 
@@ -71,7 +72,7 @@ def test_measures_do_not_depend_on_the_batch(
 
 
 def compare(ours: Any, theirs: Any) -> None:
-    """The same structure, and numbers that agree to float32."""
+    """The same structure, and numbers that agree to five of the six digits that are kept."""
     if isinstance(ours, dict):
         assert ours.keys() == theirs.keys()
         for key in ours:
@@ -81,7 +82,7 @@ def compare(ours: Any, theirs: Any) -> None:
         for a, b in zip(ours, theirs, strict=True):
             compare(a, b)
     elif isinstance(ours, float):
-        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-7)
     else:
         assert ours == theirs
 
@@ -233,6 +234,44 @@ def test_the_interval_covers_the_mean() -> None:
         low, high = bootstrap(effect * counts, counts)
         held += low < 0.5 < high
     assert 0.89 < held / 300 < 0.99
+
+
+@pytest.mark.parametrize("counted", [0, 1, LEAST_PUZZLES - 1, LEAST_PUZZLES])
+def test_too_few_puzzles_have_no_interval(counted: int) -> None:
+    """Resampled, one puzzle is always itself: its interval would have no width."""
+    counts = (np.arange(100) < counted).astype(float)[:, None].repeat(2, axis=1)
+    counts[:, 1] = 1.0
+    sums = counts * np.random.default_rng(0).normal(size=(100, 1))
+    few, all_of_them = bootstrap(sums, counts).T
+    assert np.isnan(few).all() == (counted < LEAST_PUZZLES)
+    assert all_of_them[0] < all_of_them[1]
+    ends = interval(sums[:counted, 0])
+    assert (ends == [None, None]) == (counted < LEAST_PUZZLES)
+
+
+def test_puzzles_with_nothing_to_fill_in_have_no_margins(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    labels = sudokus[1].first(3).labels
+    solved = Puzzles(sudokus[1].task, labels, labels, 0)
+    model = model_for(solved, small_model)
+    measures = rollout(model, solved).measures
+    assert (measures.margin_lead, measures.margin_lead_interval) == (None, [None, None])
+    assert set(measures.z_H.margin.mean) == {None}
+    assert measures.z_H.undecided_overall is not None
+    (snapshot,) = emergence([(0, model)], solved, [0]).measures.snapshots
+    assert (snapshot.margin_lead.mean, snapshot.margin_lead.interval) == (None, [None, None])
+
+
+def test_segments_may_be_named_in_any_order(
+    small_model: ModelConfig, sudokus: tuple[Puzzles, Puzzles]
+) -> None:
+    puzzles = sudokus[1].first(3)
+    model = model_for(puzzles, small_model)
+    sorted_, mixed = attention(model, puzzles, [0, 2]), attention(model, puzzles, [2, 0, 2])
+    assert mixed.measures == sorted_.measures
+    assert mixed.measures.segments == [0, 2]
+    assert np.array_equal(mixed.maps.attention, sorted_.maps.attention)
 
 
 @pytest.mark.parametrize("name", ["sudokus", "mazes"])

@@ -88,7 +88,7 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     train(undisturbed)
     killed = project(tmp_path / "b", **changes)
     moment = random.Random(0)
-    times = 0
+    times = saved = 0
     while times < 10:
         process = start(killed)
         time.sleep(moment.uniform(1.0, 3.5))  # anywhere from the imports to the last steps
@@ -97,7 +97,9 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         times += 1
+        saved += bool(states(killed))
     assert times > 3
+    assert saved  # else there was nothing to resume
     train(killed)
     assert model(killed) == model(undisturbed)
     assert snapshots(killed) == snapshots(undisturbed)

@@ -232,7 +232,9 @@ def test_too_many_puzzles_are_refused() -> None:
         UserError, match=r"only \d+ of 5100 essentially different puzzles .*another number"
     ):
         make(SudokuGenerated(source="generate", box=[2, 2], clues=5, train=5000, test=100))
-    with pytest.raises(UserError, match=r"maze\.data: only \d+ of 5100 .* a path of 5 cells"):
+    with pytest.raises(
+        UserError, match=r"maze\.data: only \d+ of 5100 .* a path of at least 5 cells"
+    ):
         make(MazeGenerated(source="generate", size=3, walls=0.3, min_path=5, train=5000, test=100))
 
 

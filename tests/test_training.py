@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher import api
 
 from air.devices import ComputeConfig, prepare
 from air.evaluation.accuracy import evaluate
@@ -20,13 +22,15 @@ from air.files import UserError
 from air.model.config import ModelConfig
 from air.model.network import AIR, Gradient
 from air.model.variants import Variant
+from air.reading import read_tensors
 from air.tasks.task import Puzzles
 from air.training.batches import batch, batch_indices, min_segments
 from air.training.config import TrainConfig
 from air.training.curve import COLUMNS, format_rows
 from air.training.loop import Diverged, Run, Stopped, Trainer, train
 from air.training.optim import AdamATan2, SignSGD, learning_rate_factor
-from air.training.state import CannotSave, run_key
+from air.training.parallel import LOST, launch
+from air.training.state import CannotSave, StateFiles, run_key
 from air.training.step import fresh_carry, training_step
 
 CPU = torch.device("cpu")
@@ -185,6 +189,36 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     resumed, _ = train(run, sudokus[0], CPU, tmp_path / "b")
     assert "set aside" in caplog.text
     assert bytes_of(resumed) == bytes_of(undisturbed)
+
+
+def test_two_processes_that_find_one_state_damaged_both_go_on(
+    tmp_path: Path,
+    small_model: ModelConfig,
+    sudokus: tuple[Puzzles, Puzzles],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = small_run(small_model)
+    for after in (4, 4):
+        interrupted(run, sudokus[0], tmp_path, after)
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    read = read_tensors
+    others: list[tuple[Any, dict[str, Any]] | None] = []
+
+    def read_beside_another(*arguments: Any, **options: Any) -> Any:
+        if not others:  # the other process comes to it between our reading and our renaming
+            others.append(None)
+            try:
+                return read(*arguments, **options)
+            finally:
+                others[0] = StateFiles(tmp_path).load(CPU)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr("air.training.state.read_tensors", read_beside_another)
+    ours, theirs = StateFiles(tmp_path).load(CPU), others[0]
+    assert ours is not None
+    assert theirs is not None
+    assert ours[1]["step"] == theirs[1]["step"]
 
 
 def test_training_off_the_main_thread(
@@ -414,3 +448,32 @@ def test_a_missing_device_is_one_sentence() -> None:
         with pytest.raises(UserError, match="cuda is configured, but this machine has none"):
             prepare(ComputeConfig(device="cuda"))
         assert prepare(ComputeConfig(device="auto")) == CPU
+
+
+@pytest.mark.parametrize(
+    ("codes", "status", "said"),
+    [
+        ([1, LOST], 1, ""),  # the first has said what went wrong, and took the others with it
+        ([2, 2], 2, ""),
+        ([LOST, LOST], 1, "one process died or stopped answering"),
+        ([-signal.SIGKILL, LOST], 1, "one process died (SIGKILL)"),
+        ([130, LOST], 1, "one process died or stopped answering"),
+        ([130, 130], 130, ""),
+    ],
+)
+def test_what_is_said_when_several_processes_have_ended(
+    codes: list[int], status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = {
+        rank: ProcessFailure(local_rank=rank, pid=1, exitcode=code, error_file="none")
+        for rank, code in enumerate(codes)
+    }
+
+    def fail(*arguments: str) -> None:
+        raise ChildFailedError("air", failures)
+
+    monkeypatch.setattr(api, "elastic_launch", lambda *options: fail)
+    code, words = launch(len(codes), [])
+    assert code == status
+    assert words.startswith(said)
+    assert bool(words) == bool(said)

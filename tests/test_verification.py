@@ -39,7 +39,7 @@ def commit(folder: Path, stages: dict[str, list[str]], cached: bool = False) -> 
         entries = [{"path": out, "hash": "md5", "md5": md5(folder / out)} for out in outs]
         lock["stages"][name] = {"cmd": f"air {name}", "outs": entries}
         for entry in entries if cached else ():
-            kept = folder / verification.CACHE / entry["md5"][:2] / entry["md5"][2:]
+            kept = folder / ".dvc/cache/files/md5" / entry["md5"][:2] / entry["md5"][2:]
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / entry["path"], kept)
     YAML().dump(lock, folder / "dvc.lock")

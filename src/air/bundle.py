@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from air.files import UserError
 from air.lock import LOCK, stages
@@ -112,7 +113,7 @@ def check(bundle: Path) -> tuple[int, list[str]]:
     try:
         with zipfile.ZipFile(bundle) as archive:
             graph = json.loads(archive.read(METADATA))["@graph"]
-            listed = {entity["@id"]: entity for entity in graph if "sha256" in entity}
+            listed = {unquote(entity["@id"]): entity for entity in graph if "sha256" in entity}
             there = {name for name in archive.namelist() if not name.endswith("/")} - {METADATA}
             faults = [f"{name}: is not in the archive" for name in listed if name not in there]
             faults += [f"{name}: is not listed" for name in sorted(there - set(listed))]

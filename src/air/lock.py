@@ -9,6 +9,13 @@ from air.files import UserError
 LOCK = Path("dvc.lock")
 
 
+def cache() -> Path:
+    """The folder of DVC's cache, which need not lie in the project."""
+    from dvc.config import Config
+
+    return Path(Config(dvc_dir=".dvc").get("cache", {}).get("dir") or ".dvc/cache")
+
+
 def stages(content: bytes, name: str) -> dict[str, Mapping[str, Any]]:
     """The stages in a dvc.lock that the study in the current folder has, by name.
 

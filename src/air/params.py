@@ -8,7 +8,7 @@ other. Nothing here computes anything.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
@@ -281,7 +281,10 @@ def _keys_beside(path: list[str], content: Any) -> list[str]:
     """The keys allowed in the section that holds the key at ``path``."""
     section: Any = _WHOLE
     for part in path[:-1]:
-        section, content = section.model_fields[part].annotation, content[part]
+        # a mapping's values, or the field of a section
+        of_mapping = get_origin(section) is dict
+        section = get_args(section)[1] if of_mapping else section.model_fields[part].annotation
+        content = content[part]
     for kind in get_args(section):  # of the kinds of data section, the one that was chosen
         if get_args(kind.model_fields["source"].annotation) == (content["source"],):
             section = kind

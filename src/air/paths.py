@@ -30,6 +30,11 @@ def revision(task: str) -> Path:
     return RESUME / f"revision-{task}.json"
 
 
+def revision_of_model(task: str, name: str) -> Path:
+    """The same for a model that others trained."""
+    return RESUME / f"revision-{task}-{name}.json"
+
+
 def run(task: str, variant: str, seed: int) -> Path:
     """The folder of one training run and everything measured on it."""
     return Path("results", task, variant, f"seed{seed}")

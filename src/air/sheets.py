@@ -5,7 +5,7 @@ from pathlib import Path
 from air import paths
 from air.files import UserError, ours_to_make, read_json
 from air.progress import Progress
-from air.reporting.boards import Pen, sheet
+from air.reporting.boards import Pen, ends, sheet
 from air.reporting.sections import wording
 from air.reporting.study import read_boards, read_look
 from air.results.rollout import RolloutMeasures
@@ -36,14 +36,12 @@ def write_sheets(task: str, variant: str, seed: int, folder: Path) -> list[Path]
     free(*files)
     with Progress(f"sheets {task} {variant} seed {seed}", count, "puzzles") as progress:
         for puzzle, path in enumerate(files):
-            wrong = int((boards.z_H[puzzle][-1] != boards.labels[puzzle]).sum())
             page = sheet(
                 pen,
                 boards,
                 puzzle,
                 measures.updates_per_segment,
-                f"{title}, {variant}, seed {seed}, puzzle {puzzle}: "
-                + (f"z_H ends with {wrong} cells wrong" if wrong else "z_H ends at the answer"),
+                f"{title}, {variant}, seed {seed}, puzzle {puzzle}: {ends(boards, puzzle)}",
             )
             write_bytes(path, page)
             progress.advance()

@@ -23,9 +23,8 @@ from safetensors import SafetensorError
 
 from air import paths
 from air.files import UserError
-from air.lock import LOCK, stages
+from air.lock import LOCK, cache, stages
 
-CACHE = Path(".dvc/cache/files/md5")
 # what readers raise of a damaged file
 DAMAGE = (
     *(ValueError, LookupError, TypeError, EOFError),
@@ -115,7 +114,7 @@ def _output(path: Path, md5: str, revision: str) -> Compared:
         return Compared("not made", where=str(path))
     if _md5(path) == md5:
         return Compared("same bytes")
-    kept = CACHE / md5[:2] / md5[2:]
+    kept = cache() / "files/md5" / md5[:2] / md5[2:]
     reader = READERS.get(path.suffix)
     if reader is None or not (path.suffix == ".json" or kept.is_file()):
         return Compared("other bytes", where=str(path))

@@ -66,6 +66,7 @@ wildcard_constraints:
     notebook="[^/]+",
 
 
+SECONDS_TO_END = 60  # for a job of an earlier call that is asked to
 GPU = 0 if PARAMS.compute.device == "cpu" else 1  # what a process takes for itself
 
 
@@ -99,12 +100,22 @@ def slurm_jobs():
     if not shutil.which("squeue"):
         return []
     command = ["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]  # number, comment, folder
-    listed = subprocess.run(command, capture_output=True, text=True).stdout
-    return [
-        line.split("|")[0]
-        for line in listed.splitlines()
-        if "|rule_" in line and line.endswith(f"|{os.getcwd()}")
-    ]
+    used = Path(".snakemake/slurm_logs").exists()  # else a Slurm without a controller is no matter
+    for again in range(3 if used else 1):
+        time.sleep(5 * again)
+        asked = subprocess.run(command, capture_output=True, text=True)
+        if asked.returncode == 0:
+            return [
+                line.split("|")[0]
+                for line in asked.stdout.splitlines()
+                if "|rule_" in line and line.endswith(f"|{os.getcwd()}")
+            ]
+    if used:
+        sys.exit(
+            "Slurm does not say whether it still has jobs of this folder "
+            f"({asked.stderr.strip() or 'squeue fails'}); try again when squeue answers."
+        )
+    return []
 
 
 def take_over():
@@ -124,7 +135,12 @@ def take_over():
     if jobs := slurm_jobs():
         print(f"Cancelling what an earlier call left in Slurm: {' '.join(jobs)}.", file=sys.stderr)
         subprocess.run(["scancel", *jobs])
-    while slurm_jobs():
+    until = time.monotonic() + SECONDS_TO_END
+    while jobs := slurm_jobs():
+        if time.monotonic() > until:
+            sys.exit(
+                f"Slurm has cancelled {' '.join(jobs)}, and still lists them; see `squeue --me`."
+            )
         time.sleep(1)
     left_behind = []
     for process in psutil.process_iter():
@@ -137,7 +153,10 @@ def take_over():
             continue  # not ours to look at, or just ended
     if left_behind:
         print("Stopping the jobs that a killed snakemake call left behind.", file=sys.stderr)
-        psutil.wait_procs(left_behind, timeout=60)
+        _, alive = psutil.wait_procs(left_behind, timeout=SECONDS_TO_END)
+        for process in alive:  # no longer able to save anything
+            process.kill()
+        psutil.wait_procs(alive, timeout=SECONDS_TO_END)
     # DVC notes who reads and writes what: nobody now, and half a note would stop every job
     Path(".dvc/tmp/rwlock").unlink(missing_ok=True)
 

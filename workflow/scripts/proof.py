@@ -118,7 +118,8 @@ def check() -> None:
         print("dvc.lock is not true; run `make publish` and commit:", *lines, sep="\n  ")
         sys.exit(1)
     print("dvc.lock names parameters and code as they are")
-    proved = PROVED.read_text(encoding="utf-8").split()[0] if PROVED.exists() else ""
+    record = folder / PROVED  # as it was committed
+    proved = record.read_text(encoding="utf-8").split()[0] if record.exists() else ""
     if proved == lock_digest(folder):
         print("and has been proved: a clone has computed it")
     else:

@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import Any
 
 REACH_SECONDS = 30
+MADE = Path(".dvc/tmp/made")  # a file for each stage that a clone without a remote has computed
 
 
 def mode() -> str:
     """How DVC is asked: pull, plain or force.
 
     With a remote (pull), finished stages are restored from it. A clone that has neither a remote
-    nor anything made yet computes everything (force): numbers that came with git are to be
-    reproduced, not believed.
+    nor anything made yet computes everything (force), every stage once, also if it takes several
+    calls: numbers that came with git are to be reproduced, not believed.
 
     Raises:
         DvcException: the configuration of DVC is not valid.
@@ -58,7 +59,17 @@ def do_without_remote() -> None:
 
 
 def without_remote() -> str:
-    return "plain" if Path(".dvc/cache/runs").exists() else "force"
+    if not Path(cache(), "runs").exists():
+        shutil.rmtree(MADE, ignore_errors=True)  # of a cache that has been deleted since
+        return "force"
+    return "force" if MADE.exists() else "plain"
+
+
+def cache() -> str:
+    """DVC's cache, which need not lie in the project."""
+    from dvc.config import Config
+
+    return str(Config(dvc_dir=".dvc").get("cache", {}).get("dir") or ".dvc/cache")
 
 
 def unreachable() -> str:
@@ -123,7 +134,14 @@ def _reproduce(stage: str) -> int:
             # DVC asked to pull takes a stage for restored even if a file is missing that is kept in
             # git and not in the remote, so it is asked twice
             return _dvc("--pull", stage) or _dvc(stage)
-        return _dvc("--force", stage) if asked == "force" else _dvc(stage)
+        made = MADE / stage
+        if asked != "force" or made.exists():
+            return _dvc(stage)
+        code = _dvc("--force", stage)
+        if code == 0:
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch()
+        return code
 
 
 def main(stage: str, log: Path) -> int:

@@ -224,6 +224,11 @@ class Pane {
     return this.segments * this.model.updates;
   }
 
+  /** The sub-step that it shows: of a rollout shorter than the one beside it, at most the last. */
+  get t() {
+    return Math.min(view.t, this.length - 1);
+  }
+
   hear(data) {
     if (data.job !== this.job) return;
     if (data.query) {
@@ -242,7 +247,7 @@ class Pane {
       data[level].changed = before ? count((token, i) => token !== before[level].board[i]) : 0;
     }
     const last = this.steps.length === this.length;
-    if (data.t === view.t || data.t === this.asked_until || last) this.show();
+    if (data.t === this.t || data.t === this.asked_until || last) this.show();
     else this.draw_soon();
   }
 
@@ -254,7 +259,7 @@ class Pane {
   }
 
   show() {
-    const step = this.steps[view.t];
+    const step = this.steps[this.t];
     this.lines();
     for (const [level, { board, counts }] of Object.entries(this.parts)) {
       board.mark(query_cell());
@@ -266,11 +271,21 @@ class Pane {
         if (name === "right" && !answer) continue;
         element("span", `${name} ${numbers[name]}`, counts).style.setProperty("--of", `var(--${name})`);
       }
-      const right = answer ? `${numbers.right} of ${tokens.length} cells right, ` : "";
-      board.label(`${this.model.variant}, z_${level} after sub-step ${view.t + 1}: ${right}${numbers.undecided} ` +
-        `undecided, ${numbers.changed} changed; ${place(view.cell)} shows ${word_of(tokens[view.cell])}`);
     }
+    this.name();
     this.ask();
+  }
+
+  /** What a screen reader says of the boards, the chosen cell included. */
+  name() {
+    const step = this.steps[this.t];
+    if (!step) return;
+    for (const [level, { board }] of Object.entries(this.parts)) {
+      const { board: tokens, right, undecided, changed } = step[level];
+      const counted = answer ? `${right} of ${tokens.length} cells right, ` : "";
+      board.label(`${this.model.variant}, z_${level} after sub-step ${this.t + 1}: ${counted}${undecided} ` +
+        `undecided, ${changed} changed; ${place(view.cell)} shows ${word_of(tokens[view.cell])}`);
+    }
   }
 
   lines() {
@@ -292,23 +307,23 @@ class Pane {
         const points = this.steps.map((step, t) => `${t + .5} ${cells - step[level][name]}`);
         if (points.length) parts.push(path(`M${points.join("L")}`, name));
       }
-      parts.push(path(`M${view.t + .5} ${-.03 * cells}V${1.03 * cells}`, "now"));
+      parts.push(path(`M${this.t + .5} ${-.03 * cells}V${1.03 * cells}`, "now"));
       line.replaceChildren(...parts);
     }
   }
 
   /**
-   * The L-update that view.t is, or the last before it, and the H-update that ends its cycle. Of a
+   * The L-update that t is, or the last before it, and the H-update that ends its cycle. Of a
    * recording: those that were kept of this segment, or else of the last one before it.
    */
   updates() {
     const { recorded, updates, L_cycles } = this.model;
     if (recorded) {
-      const kept = recorded.segments.filter((segment) => segment <= Math.floor(view.t / updates)).at(-1);
+      const kept = recorded.segments.filter((segment) => segment <= Math.floor(this.t / updates)).at(-1);
       return { L: kept * updates, H: kept * updates + L_cycles };
     }
-    const cycle = this.model.L_cycles + 1, end = view.t - (view.t % cycle) + this.model.L_cycles;
-    return { L: view.t === end ? end - 1 : view.t, H: end };
+    const cycle = this.model.L_cycles + 1, end = this.t - (this.t % cycle) + this.model.L_cycles;
+    return { L: this.t === end ? end - 1 : this.t, H: end };
   }
 
   /** The cell whose attention is shown: of a recording, the nearest that was kept. */
@@ -364,8 +379,12 @@ class Pane {
 
 // What is chosen -----------------------------------------------------------------------------------
 
-const word_of = (token) => (token === task.undecided ? "nothing" : { "#": "wall", " ": "free", S: "start", G: "goal",
-  o: "path" }[task.vocabulary[token]] ?? task.vocabulary[token]);
+const WORDS = { "#": "wall", " ": "free", S: "start", G: "goal", o: "path" };
+/** A token in a word: of a Maze, whose tokens have fills; a large Sudoku has a digit G. */
+const word_of = (token) => {
+  const symbol = task.vocabulary[token], pictured = task.look.fills[token] || symbol === " ";
+  return token === task.undecided ? "nothing" : (pictured && WORDS[symbol]) || symbol;
+};
 const query_cell = () => hovered ?? view.cell;
 let puzzle_board;
 
@@ -389,6 +408,7 @@ function marked() {
   by("query").textContent = `From ${place(cell)}. Point at another cell, or choose one with the arrow keys on a board.`;
   for (const pane of panes) {
     for (const { board } of Object.values(pane.parts)) board.mark(cell);
+    pane.name();
     pane.ask();
   }
 }
@@ -404,13 +424,19 @@ function take(board) {
 
 const length = () => Math.max(...panes.map((pane) => pane.length));
 
+/** Where a model is in its rollout, in words. */
+function stand({ model: { L_cycles, updates }, length }) {
+  if (view.t >= length) return `has ended after ${length}`;
+  const update = (view.t % updates) % (L_cycles + 1) === L_cycles ? "H-update" : "L-update";
+  return `segment ${Math.floor(view.t / updates) + 1}, ${update}`;
+}
+
 function go(t) {
   view.t = Math.min(length() - 1, Math.max(0, t));
   by("t").value = view.t + 1;
-  const { L_cycles, updates } = panes[0].model, within = view.t % updates, cycle = within % (L_cycles + 1);
-  const update = cycle === L_cycles ? "H-update" : "L-update";
-  by("where").textContent =
-    `sub-step ${view.t + 1} of ${length()}: segment ${Math.floor(view.t / updates) + 1}, ${update}`;
+  const found = panes.map(stand), alike = found.every((text) => text === found[0]);
+  const text = alike ? found[0] : panes.map(({ model }, i) => `${model.variant} ${found[i]}`).join("; ");
+  by("where").textContent = `sub-step ${view.t + 1} of ${length()}: ${text}`;
   by("t").setAttribute("aria-valuetext", by("where").textContent);
   for (const pane of panes) pane.show();
   remember();
@@ -420,7 +446,7 @@ function play(on) {
   clearInterval(playing);
   if (on && view.t >= length() - 1) go(0);
   playing = on ? setInterval(() => {
-    if (panes.every((pane) => pane.steps[view.t + 1])) go(view.t + 1);
+    if (panes.every(({ steps, length }) => steps[Math.min(view.t + 1, length - 1)])) go(view.t + 1);
     if (view.t >= length() - 1) play(false);
   }, TICK) : null;
   by("play").textContent = on ? "Pause" : "Play";
@@ -475,12 +501,15 @@ function settle() {
   const named = models.map((model) => [model.id, model.variant + (seeds > 1 ? `, seed ${model.seed}` : "")]);
   if (!ids.includes(view.a)) [view.a, view.b] = [ids[0], ids[1] ?? ""];
   if (!ids.includes(view.b)) view.b = "";
-  const model = models[ids.indexOf(view.a)], cells = task.rows * task.columns;
+  hovered = null; // of the boards before, which may have had more cells
+  const shown = chosen_models(), cells = task.rows * task.columns;
+  const least = (key) => Math.min(...shown.map((model) => model[key]));
+  const longest = Math.max(...shown.map((model) => model.segments * model.updates));
   const whole = (value, least, most) => (Number.isInteger(+value) && +value >= least && +value <= most ? +value : least);
   view.puzzle = whole(view.puzzle, 0, task.inputs.length - 1);
-  view.from = whole(view.from, 1, model.segments);
+  view.from = whole(view.from, 1, least("segments"));
   view.cell = whole(view.cell, 0, cells - 1);
-  view.t = whole(view.t, 0, model.segments * model.updates - 1);
+  view.t = whole(view.t, 0, longest - 1);
   if (!["L", "H"].includes(view.freeze)) view.freeze = "";
   const recorded = recordings();
   if (recorded.length) Object.assign(view, { freeze: "", board: null, layer: "mean", head: "mean" });
@@ -489,15 +518,15 @@ function settle() {
     tokens.every((token) => token > 0 && token < task.vocabulary.length);
   if (!fits) view.board = null;
   const count = (most) => Array.from({ length: most }, (_, i) => [i + 1, i + 1]);
-  for (const key of ["layer", "head"]) if (view[key] !== "mean") view[key] = whole(view[key], 1, model[`${key}s`]);
+  for (const key of ["layer", "head"]) if (view[key] !== "mean") view[key] = whole(view[key], 1, least(`${key}s`));
   fill(by("task"), tasks.map(({ name, title }) => [name, title]), view.task);
   fill(by("a"), named, view.a);
   fill(by("b"), [["", "nothing"], ...named], view.b);
   fill(by("puzzle"), [...task.inputs.map((_, i) => [i, `test puzzle ${i + 1}`]), ["edited", "edited"]], view.puzzle);
   by("puzzle").lastChild.disabled = true;
-  fill(by("from"), count(model.segments), view.from);
-  fill(by("layer"), [["mean", "mean of all"], ...count(model.layers)], view.layer);
-  fill(by("head"), [["mean", "mean of all"], ...count(model.heads)], view.head);
+  fill(by("from"), count(least("segments")), view.from);
+  fill(by("layer"), [["mean", "mean of all"], ...count(least("layers"))], view.layer);
+  fill(by("head"), [["mean", "mean of all"], ...count(least("heads"))], view.head);
   by("freeze").value = view.freeze;
   by("from").disabled = !view.freeze;
   by("margin").checked = view.margin;
@@ -514,7 +543,7 @@ function remember() {
   clearTimeout(later);
   later = setTimeout(() => {
     const { board, puzzle, margin, ...rest } = view;
-    const of_puzzle = board ? { board } : { puzzle: puzzle + 1 };
+    const of_puzzle = { puzzle: puzzle + 1, ...(board ? { board } : {}) };
     const shown = { ...rest, ...of_puzzle, t: view.t + 1, cell: view.cell + 1, ...(margin ? {} : { margin: "no" }) };
     if (!shown.freeze) delete shown.from;
     const given = Object.entries(shown).filter(([, value]) => value !== "" && value !== "mean");

@@ -9,7 +9,9 @@ class ExploreConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     variants: list[str] | None = Field(
-        None, description="variants on the page; null: those of probes.rollout"
+        None,
+        description="variants on the page, besides all imported models; null: those of "
+        "probes.rollout",
     )
     seeds: list[int] | None = Field(
         None, description="training runs on the page; null: the first of probes.rollout"

@@ -107,7 +107,8 @@ const KNOWN = {
   maze: {
     answers: maze_answers,
     violations: differs,
-    complete: (board) => [START, GOAL].every((end) => board.filter((token) => token === end).length === 1),
+    complete: (board) => !board.includes(PATH) &&
+      [START, GOAL].every((end) => board.filter((token) => token === end).length === 1),
     hint: "Click a cell, or press Enter on it, to build or remove a wall. Press S or G to move the start or the goal to it.",
     outcomes: [
       "No path leads from start to goal.",

@@ -31,32 +31,39 @@ class Found:
         return self.steps[max(self.steps)]
 
 
-def find(source: str) -> Found:
+def find(source: str, commit: str | None = None) -> Found:
     """The checkpoints that a source (see :class:`~air.foreign.config.CheckpointConfig`) names.
+
+    Args:
+        commit: of a source on the hub, what its branch or tag is known to stand for.
 
     Raises:
         UserError: it names none, or the hub has no such thing or cannot be reached.
     """
     if is_address(source):
-        return from_hub(source)
+        return from_hub(source, commit)
     path = Path(source)
     if not path.is_dir():
         return Found({_step(path.name): path}, series=False)
-    steps = {_step(file.name): file for file in sorted(path.iterdir()) if _is_step(file.name)}
-    if not steps:
+    files = [file for file in sorted(path.iterdir()) if _is_step(file.name)]
+    numbered = {_step(file.name): file for file in files if _says_step(file.name)}
+    if not files:
         raise UserError(
             f"{source}: contains no step_N checkpoint, the format that HRM's and TRM's training "
             "code writes; give a folder that does, or one such file"
         )
-    return Found(dict(sorted(steps.items())), series=True)
+    if not numbered:
+        return Found({0: files[0]}, series=False)
+    return Found(dict(sorted(numbered.items())), series=True)
 
 
-def from_hub(address: str) -> Found:
+def from_hub(address: str, commit: str | None = None) -> Found:
     """Download a checkpoint, or all of a folder, and their all_config.yaml, at one commit.
 
     Args:
         address: see HUB. The branch is main if there is none; without a path it is the last step
             of the repository's one folder of checkpoints.
+        commit: what the branch or tag is known to stand for; else the hub is asked.
 
     Raises:
         UserError: it is no such address, or the hub has no such thing or cannot be reached.
@@ -65,7 +72,9 @@ def from_hub(address: str) -> Found:
         name, asked, path = parsed(address)
     except ValueError as error:
         raise UserError(str(error)) from None
-    repo = Repository(name, asked, "model", "give the step_N file of a checkpoint you have")
+    repo = Repository(
+        name, commit or asked, "model", "give the step_N file of a checkpoint you have"
+    )
     series, file = False, path or ""
     if path is None or not _is_step(PurePosixPath(path).name):
         repo, files = repo.listed()
@@ -92,6 +101,11 @@ def _is_step(name: str) -> bool:
     return _STEP.fullmatch(name) is not None
 
 
+def _says_step(name: str) -> bool:
+    match = _STEP.fullmatch(name)
+    return match is not None and match[1] is not None
+
+
 def _step(name: str) -> int:
     match = _STEP.fullmatch(name)
     return int(match[1] or 0) if match else 0
@@ -99,7 +113,7 @@ def _step(name: str) -> int:
 
 def _in_folder(file: str, folder: str) -> bool:
     path = PurePosixPath(file)
-    return path.parent == PurePosixPath(folder) and re.fullmatch(r"step_\d+", path.name) is not None
+    return path.parent == PurePosixPath(folder) and _says_step(path.name)
 
 
 def _latest(repo: str, files: Iterable[str]) -> str:

@@ -180,11 +180,13 @@ def hold(module: nn.Module, dtype: torch.dtype) -> None:
     They are used instead of the weights wherever no gradient is asked for, until :func:`release`:
     so the weights must not change before it.
     """
-    for part in module.modules():
+    in_halves = set()
+    for part in module.modules():  # a SwiGLU before its products
         if isinstance(part, SwiGLU) and kernels.packs(part.gate_up.weight, dtype):
             gate, up = part.gate_up.weight.chunk(2)
             part.held = kernels.packed(gate), kernels.packed(up)
-        elif isinstance(part, Linear):
+            in_halves.add(part.gate_up)
+        elif isinstance(part, Linear) and part not in in_halves:
             pack = kernels.packs(part.weight, dtype)
             part.held = kernels.packed(part.weight) if pack else part.weight.to(dtype)
 

@@ -206,14 +206,15 @@ def attention(
 ) -> Contrasts:
     """Contrasts per class of query cell, one value per layer, and what the first puzzles look like.
 
-    ``segments`` (counted from 0) and ``updates`` (one of each level) select the updates to
-    measure; ``maps`` is the number of puzzles for which one cell's attention is kept.
+    ``segments`` (counted from 0, in any order) and ``updates`` (one of each level) select the
+    updates to measure; ``maps`` is the number of puzzles for which one cell's attention is kept.
 
     Raises:
         OutOfRange: a ValueError: the model has no attention (:func:`has_attention`), no such
             segment or update, or there are no puzzles.
     """
     _check(model, segments, updates)
+    segments = sorted(set(segments))
     model = model.eval().to(device)
     task = puzzles.task
     tally = ContrastTally(model, puzzles)
@@ -236,7 +237,7 @@ def attention(
     return Contrasts(
         AttentionMeasures(
             puzzles=len(puzzles),
-            segments=list(segments),
+            segments=segments,
             **tally.measures(),
         ),
         Maps(

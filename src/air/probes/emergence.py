@@ -21,7 +21,7 @@ from air.probes.attention_maps import (
 from air.probes.decoding import CPU, in_batches, within
 from air.probes.freezing import FreezeTally
 from air.probes.rollouts import LEVELS, RolloutTally
-from air.probes.statistics import interval, rounded
+from air.probes.statistics import interval, mean
 from air.results.attention import Cells, Overall
 from air.results.emergence import (
     CellsAt,
@@ -168,4 +168,4 @@ def _contrasts(cells: Cells, near: Sequence[str]) -> CellsAt:
 
 def _mean(values: np.ndarray) -> Overall:
     """Mean over puzzles ``[N]`` and its 95 % interval."""
-    return Overall(mean=rounded(values.mean()), interval=interval(values))
+    return Overall(mean=mean(values), interval=interval(values))

@@ -12,7 +12,7 @@ from air.model.layers import widen
 from air.model.network import AIR, Level, Observer
 from air.probes import OutOfRange
 from air.probes.decoding import CPU, BoardRecorder, Together, in_batches
-from air.probes.statistics import curve, interval, rounded
+from air.probes.statistics import curve, interval, mean, rounded
 from air.results.rollout import Boards, RolloutMeasures, State
 from air.tasks.task import Puzzles
 
@@ -180,7 +180,7 @@ class RolloutTally:
             segments=self.segments,
             updates_per_segment=self.model.config.updates_per_segment,
             agreement=curve(self.agreement),
-            margin_lead=rounded(lead.mean()),
+            margin_lead=mean(lead),
             margin_lead_interval=interval(lead),
             z_L=self._state("L"),
             z_H=self._state("H"),

@@ -99,12 +99,12 @@ def puzzles(study: Study, task: str) -> Display:
         for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
             pen.board(axes[0, place], question, question, answer, inches=1.7)
             pen.board(axes[1, place], answer, question, answer, inches=1.7)
-        blank = (inputs != labels).sum(axis=1).mean()
+        blank = (inputs != labels).sum(axis=1)
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, about {blank:.0f} "
-            "of them to be filled in",
+            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, {blank.min()} to "
+            f"{blank.max()} of them to be filled in in these puzzles",
             f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
 
@@ -116,12 +116,8 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
         boards = study.boards(task, run)
         if boards is None or pen is None:
             continue
-        updates = measures.updates_per_segment
-        substeps = len(boards.z_L[puzzle])
-        first = list(range(updates))[: columns // 2 + 1]
-        rest = np.linspace(2 * updates - 1, substeps - 1, columns - len(first)).round().astype(int)
+        places = shown_places(measures.updates_per_segment, len(boards.z_L[puzzle]), columns)
         with style():
-            places = {place: place + 1 for place in sorted({*first, *rest.tolist()})}
             canvas = _row_of_boards(pen, boards, puzzle, places)
             shown.append(
                 as_figure(
@@ -137,6 +133,17 @@ def rollout_boards(study: Study, task: str, puzzle: int = 0, columns: int = 6) -
             f"No boards of {study.tasks[task]} rollouts are kept here; `air rollout` makes them."
         )
     ]
+
+
+def shown_places(updates: int, substeps: int, columns: int) -> dict[int, int]:
+    """Which of a rollout's sub-steps are shown, counted from 0, and their numbers, from 1.
+
+    The first ones, then some from the end of the second segment to the last.
+    """
+    first = range(updates)[: columns // 2 + 1]
+    second = min(2 * updates, substeps) - 1
+    rest = np.linspace(second, substeps - 1, columns - len(first)).round().astype(int)
+    return {place: place + 1 for place in sorted({*first, *rest.tolist()})}
 
 
 def emergence_strip(study: Study, task: str) -> list[Display]:
@@ -188,9 +195,16 @@ def _came_of(pen: Pen, boards: Boards, puzzle: int, first_of_H: int) -> str:
         int((of_state[puzzle][begin:] == pen.look.undecided_token).sum(axis=1).max())
         for of_state, begin in ((boards.z_L, 0), (boards.z_H, first_of_H))
     )
+    undecided = f"undecided cells: at most {open_L} in z_L and {open_H} in z_H"
+    return f"{ends(boards, puzzle)}; {undecided}"
+
+
+def ends(boards: Boards, puzzle: int) -> str:
+    """In words, whether a rollout's last board is the answer."""
     left = int((boards.z_H[puzzle][-1] != boards.labels[puzzle]).sum())
-    ends = "ends at the answer" if left == 0 else f"ends with {left} cells wrong"
-    return f"z_H {ends}; at most {open_L} cells of z_L and {open_H} of z_H undecided"
+    if not left:
+        return "z_H ends at the answer"
+    return f"z_H ends with {left} {'cell' if left == 1 else 'cells'} wrong"
 
 
 def sheet(pen: Pen, boards: Boards, puzzle: int, updates: int, title: str) -> bytes:
@@ -218,7 +232,7 @@ def sheet(pen: Pen, boards: Boards, puzzle: int, updates: int, title: str) -> by
             axis = place(0, column)
             pen.board(axis, board, inputs, labels, inches)
             axis.set_title(name, **SMALL)
-        legend = "Bold: given. Grey: undecided. Red: differs from the answer."
+        legend = "Bold: given. Grey: undecided. Red: filled in wrongly."
         legend += "" if large else " Red frame: breaks a rule."
         canvas.text((1.0 + 2 * inches * 1.06) / wide, 1 - 1.2 / tall, legend, fontsize=8)
         for substep in range((rows - 1) * updates):

@@ -23,7 +23,7 @@ CAPTIONS = {
     "over the second on the cells to be filled in. Change: relative distance of a state from its "
     "value one segment before; 0 at a fixed point.",
     "boards": "The boards decoded from z_L (above) and z_H (below) after single sub-steps, whose "
-    "numbers are given. Bold: given. Grey: undecided. Red: differs from the answer. Red frame: "
+    "numbers are given. Bold: given. Grey: undecided. Red: filled in wrongly. Red frame: "
     "breaks a rule.",
     "freeze": "Cells that change between consecutive decoded boards, summed over a rollout. Mask "
     "flips: the cell enters or leaves the mask; content changes: all others. Bars are means over "
@@ -45,13 +45,14 @@ CAPTIONS = {
     "first snapshot after step 0 on. One run of a variant: mean over puzzles, with a band for the "
     "95 % interval. Several runs: thin lines are runs, thick lines means.",
     "strip": "The boards decoded from z_L (above) and z_H (below) at the end of a rollout, after "
-    "the number of optimiser steps given. Bold: given. Grey: undecided. Red: differs from the "
-    "answer. Red frame: breaks a rule.",
-    "map": "Attention of one cell (black frame) in the first L-update and the first H-update of a "
-    "segment, by layer, mean over heads; L and H share a scale of shading, which differs between "
-    "layers. Percent: share on its neighbourhood (blue outline). Red outline: cells that break a "
-    "rule on the board of z_H at that time. Large boards: below, the 11 x 11 cells in the black "
-    "square, with their share (here).",
+    "the number of optimiser steps given. Bold: given. Grey: undecided. Red: filled in "
+    "wrongly. Red frame: breaks a rule.",
+    "map": "Attention of one cell (black frame) in one L-update and one H-update of a segment (the "
+    "first, unless params.yaml names others), by layer, mean over heads; L and H share a scale of "
+    "shading, which differs between layers. Percent: share on its neighbourhood (blue outline). "
+    "Red outline: cells that break a rule on the board of z_H at that time. Large boards: below, "
+    "the 11 x 11 cells in the black square, with their share (here). Layers and segments are "
+    "counted from 1, in params.yaml from 0.",
     "segments": "The same cell in the last layer, mean over heads, at up to eight of the segments "
     "measured; all maps of a run share a scale of shading. Percent: share on the neighbourhood "
     "(blue outline). Red outline: cells that break a rule on the board of z_H. Large boards: the "

@@ -34,17 +34,18 @@ def contrast(
         groups: values of the runs of each group, ``[n_g]``.
 
     Returns:
-        The effect, and ``[low, high]``, or None if a group has fewer than ``LEAST_RUNS`` runs.
+        The effect, and ``[low, high]``; or None if a group has fewer than ``LEAST_RUNS`` runs, or
+        if in each all are equal, which says nothing of how far another would be from them.
     """
     effect = float(sum(w * group.mean() for w, group in zip(weights, groups, strict=True)))
     if min(map(len, groups)) < LEAST_RUNS:
         return round(effect, 6), None
+    if not any(np.ptp(group) for group in groups):
+        return round(effect, 6), None
     parts = np.array([w**2 * g.var(ddof=1) / len(g) for w, g in zip(weights, groups, strict=True)])
     variance = parts.sum()
-    half = 0.0
-    if variance > 0:
-        freedom = variance**2 / (parts**2 / [len(group) - 1 for group in groups]).sum()
-        half = float(student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance))
+    freedom = variance**2 / (parts**2 / [len(group) - 1 for group in groups]).sum()
+    half = float(student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance))
     return round(effect, 6), [round(effect - half, 6), round(effect + half, 6)]
 
 
@@ -55,11 +56,9 @@ def runs_to_decide(ours: np.ndarray, others: np.ndarray) -> int | None:
     """
     effect = abs(ours.mean() - others.mean())
     variances = np.array([ours.var(ddof=1), others.var(ddof=1)])
-    if not effect:
+    if not effect or not (np.ptp(ours) or np.ptp(others)):
         return None
     runs = np.arange(max(LEAST_RUNS, min(len(ours), len(others)) + 1), MOST_RUNS + 1)
-    if not variances.sum():
-        return int(runs[0])
     freedom = (runs - 1) * variances.sum() ** 2 / (variances**2).sum()
     half = student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variances.sum() / runs)
     enough = runs[half < effect]

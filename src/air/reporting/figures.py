@@ -443,7 +443,9 @@ def attention(study: Study, task: str) -> Display:
             axis.set_title("\n".join(measure(task, contrast)), fontsize=8, fontweight="normal")
         for row in axes:
             row[0].yaxis.set_major_locator(MaxNLocator(4))
+        deepest = max(len(runs[0].control.contrasts[contrasts[0]].mean) for runs in probed.values())
         for axis in axes[-1]:
+            axis.set_xticks(range(deepest), range(1, deepest + 1))
             axis.set_xlabel("layer")
         canvas.legend(
             handles=[
@@ -466,7 +468,7 @@ def attention(study: Study, task: str) -> Display:
         return as_figure(
             canvas,
             f"attention-{task}",
-            f"{study.tasks[task]}: attention {nearest.title}, L-update minus H-update, mean over "
+            f"{study.tasks[task]}: attention {nearest}, L-update minus H-update, mean over "
             f"layers: {shares}",
             "Bar chart: attention contrasts between L- and H-updates per layer.",
         )
@@ -561,7 +563,6 @@ def _contrast_bars(axis: Axes, runs: list[AttentionMeasures], contrast: str) -> 
         else:
             axis.plot(np.tile(x, len(runs)), means.ravel(), "k.", markersize=3)
     axis.axhline(0, color="#333333", linewidth=0.8)
-    axis.set_xticks(range(layers))
     axis.grid(axis="x", visible=False)
 
 

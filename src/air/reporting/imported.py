@@ -50,12 +50,8 @@ def _entries(study: Study, task: str, run: Run, origin: Imported) -> dict[str, o
         "position code": model.positions,
         "cycles H, L; segments": f"{model.H_cycles}, {model.L_cycles}; {model.max_segments}",
     }
-    for column, name in (
-        ("exact_accuracy", "test puzzles solved, %"),
-        ("train_exact_accuracy", "training puzzles solved, %"),
-    ):
-        known = found[column].dropna()
-        entries[name] = f"{100 * known.iloc[0]:.1f}" if len(known) else "unknown"
+    known = found["exact_accuracy"].dropna()
+    entries["test puzzles solved, %"] = f"{100 * known.iloc[0]:.1f}" if len(known) else "unknown"
     return entries | {
         "source": origin.source,
         "commit": hub.commit[:12] if hub else "",

@@ -168,7 +168,7 @@ def _layers(view: View, place: int) -> Canvas:
             for layer, (axis, cells) in enumerate(zip(row, of_level, strict=True)):
                 one.draw_map(axis, cells, float(rows[:, layer].max()), inches, violations)
                 share = view.on_near(cells) if one is view else one.part(cells).sum()
-                title = f"{'LH'[level]}, layer {layer}: {share:.0%}"
+                title = f"{'LH'[level]}, layer {layer + 1}: {share:.0%}"
                 axis.set_title(title if one is view else f"{title} here", **SMALL)
     if window:
         corner, side = (window.columns.start, window.rows.start), 2 * RADIUS + 1
@@ -192,10 +192,10 @@ def by_segment(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     as_figure(
                         _segments(view.window() or view, segments, layer),
                         f"segments-{task}-{run[0]}",
-                        f"{study.title(task, run)}, layer {layer}: {first[0]:.0%} of the "
+                        f"{study.title(task, run)}, layer {layer + 1}: {first[0]:.0%} of the "
                         f"L-update's attention and {first[1]:.0%} of the H-update's are on the "
-                        f"neighbourhood at segment {segments[0]}, {last[0]:.0%} and {last[1]:.0%} "
-                        f"at segment {segments[-1]}",
+                        f"neighbourhood at segment {segments[0] + 1}, {last[0]:.0%} and "
+                        f"{last[1]:.0%} at segment {segments[-1] + 1}",
                         "Heat maps of the attention of one cell at several segments: what z_H "
                         "shows, the L-update, the H-update.",
                     ),
@@ -220,7 +220,7 @@ def _segments(view: View, segments: list[int], layer: int) -> Canvas:
     for column, place, both in zip(axes.T, places, of_layer, strict=True):
         violations = maps.violations[puzzle][place]
         view.draw_board(column[0], maps.board[puzzle][place], min(inches, 1.5), violations)
-        column[0].set_title(f"segment {segments[place]}", **SMALL)
+        column[0].set_title(f"segment {segments[place] + 1}", **SMALL)
         for axis, cells in zip(column[1:], both, strict=True):
             view.draw_map(axis, cells, float(of_layer.max()), inches, violations)
             axis.set_title(f"{view.on_near(cells):.0%}", **SMALL)
@@ -246,7 +246,7 @@ def by_head(study: Study, task: str, puzzle: int = 0) -> list[Display]:
                     as_figure(
                         _heads(view.window() or view, maps.heads[puzzle][place][:, layer]),
                         f"heads-{task}-{run[0]}",
-                        f"{where}, layer {layer}: heads give the neighbourhood {of_L} of their "
+                        f"{where}, layer {layer + 1}: heads give the neighbourhood {of_L} of their "
                         f"attention in the L-update, {of_H} in the H-update",
                         "Heat maps of the attention of one cell, L-update above H-update, by head.",
                     ),
@@ -299,7 +299,7 @@ def _place(study: Study, task: str, run: Run, maps: Maps, puzzle: int) -> tuple[
     """
     place = int(maps.violations[puzzle].any(axis=1).argmax())
     segments = study.attentions(task)[run].segments
-    return place, f"{study.title(task, run)}, segment {segments[place]}"
+    return place, f"{study.title(task, run)}, segment {segments[place] + 1}"
 
 
 def _outline(axis: Axes, cells: np.ndarray, colour: str, width: float, inside: float = 0.0) -> None:

@@ -293,9 +293,10 @@ def digest(files: Iterable[Path]) -> str:
 
 def _code() -> list[Path]:
     """The files that pages are made by: this package, the types it reads, the tasks' words."""
-    folders = (HERE, HERE.parent / "results", HERE.parent / "tasks")
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return [path for path in files if path.parent.name != "__pycache__"]
+    folders = (HERE, HERE.parent / "results")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files += [HERE.parent / "tasks" / name for name in ("__init__.py", "words.py")]
+    return sorted(path for path in files if path.parent.name != "__pycache__")
 
 
 def _data(study: Study) -> list[str]:

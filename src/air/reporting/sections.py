@@ -83,11 +83,11 @@ def undecided(study: Study, task: str) -> Display:
     sizes: dict[tuple[int, int], list[str]] = {}
     for run in study.rollouts(task) or study.chosen(task):
         model = study.sizes(task, run)
-        name = run[0] if run in study.imported(task) else ""
+        name = run[0] if run in study.imported(task) else "ours"
         sizes.setdefault((model.updates_per_segment, model.max_segments), []).append(name)
     said = "; ".join(
         f"a segment has {updates} sub-steps, a rollout {segments} segments"
-        + (f" ({', '.join(others)})" if (others := sorted(set(names) - {""})) else "")
+        + (f" ({', '.join(sorted(set(names)))})" if len(sizes) > 1 else "")
         for (updates, segments), names in sizes.items()
     )
     what = f"A cell is undecided while it shows {wording(task).undecided}."

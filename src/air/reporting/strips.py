@@ -110,7 +110,9 @@ def _in_words(picture: Picture) -> str:
         if value is None:
             return "unknown"
         shown = value * picture.times
-        return f"{shown:,.0f}" if shown == round(shown) else f"{shown:.3g}"
+        if shown == round(shown):
+            return f"{shown:,.0f}"
+        return f"{shown:,.1f}" if abs(shown) >= 100 else f"{shown:.3g}"
 
     def point(one: Point) -> str:
         if one.open_from is not None:

@@ -118,16 +118,19 @@ class Study:
             return {name: [name] for name in self.params.task(task).imported}
         names = self.params.task(task).variants
         specs = {name: self.variants[name] for name in names}
-        adds = [
-            name
-            for name in names
-            if specs[name].operator == "add" and min(specs[name].n_L, specs[name].n_H) >= 0
-        ]
         two = [name for name in names if specs[name].two_networks]
         tokens = [name for name in names if specs[name].level_token != "none"]
-        plain = [name for name in adds if name not in two and name not in tokens]
+        shared = [name for name in names if name not in two and name not in tokens]
+        plain = [
+            name
+            for name in shared
+            if specs[name].operator == "add" and min(specs[name].n_L, specs[name].n_H) >= 0
+        ]
         uneven = [name for name in plain if specs[name].n_L != specs[name].n_H]
         even = [name for name in plain if name not in uneven]
+        others = [
+            name for name in shared if name not in plain and specs[name].n_L != specs[name].n_H
+        ]
         match experiment:
             case "injection":
                 return {"asymmetric": uneven, "symmetric": even}
@@ -135,7 +138,6 @@ class Study:
                 compared = [*(name for name in plain if name in ("Lx_H", "L2x_H2x")), *tokens]
                 return {name: [name] for name in compared} if tokens else {}
             case "operators":
-                others = [name for name in names if name not in adds]
                 default = {"Lx_H": ["Lx_H"]} if "Lx_H" in plain else {}
                 return {**default, "other operators": others} if others else {}
             case "networks":

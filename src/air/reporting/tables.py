@@ -1,6 +1,7 @@
 """The tables of the report."""
 
 import re
+from collections import ChainMap
 from typing import Any
 
 import pandas as pd
@@ -156,7 +157,8 @@ def _of_runs(study: Study, task: str, names: list[str]) -> dict[str, Any]:
 
 def data(study: Study) -> Display:
     """Where each task's puzzles come from, how many there are, and what they are like."""
-    columns = {}
+    parts = ("", "training", "test")  # in this order, those of all tasks together
+    columns: dict[str, dict[str, dict[str, object]]] = {}
     for task, title in study.tasks.items():
         found = study.statistics(task)
         if found is None:
@@ -172,8 +174,10 @@ def data(study: Study) -> Display:
             ),
             "seed": found.seed,
         }
+        shown: dict[str, dict[str, object]] = {"": entries}
         for split, name in (("train", "training"), ("test", "test")):
             of = found.splits.of(split)
+            entries = shown[name] = {}
             entries[f"{name} puzzles"] = f"{of.puzzles:,}"
             entries[f"{name}: repeated up to symmetry"] = of.repeated_up_to_symmetry
             if found.files:
@@ -189,12 +193,15 @@ def data(study: Study) -> Display:
         for trait in wording(task).shares:
             if trait in found.splits.train.traits:
                 share = found.splits.train.traits[trait].mean / (rows * across)
-                entries[f"training: share of {trait}"] = f"{share:.2f}"
-        columns[title] = pd.Series(entries)
+                shown["training"][f"training: share of {trait}"] = f"{share:.2f}"
+        columns[title] = shown
     if not columns:
         return missing("No data set has been made yet.")
-    order = list(dict.fromkeys(name for column in columns.values() for name in column.index))
-    frame = pd.DataFrame(columns).reindex(order).astype(object).fillna("")
+    order = dict.fromkeys(name for part in parts for of in columns.values() for name in of[part])
+    frame = pd.DataFrame(
+        {title: pd.Series(dict(ChainMap(*of.values()))) for title, of in columns.items()}
+    )
+    frame = frame.reindex(list(order)).astype(object).fillna("")
     return as_table(frame.reset_index(names=""), "data", "The data sets of this study.")
 
 
@@ -254,7 +261,10 @@ def parameters(study: Study) -> Display:
             columns[title] = runs.groupby("variant", sort=False)["parameters"].first()
     if not columns:
         return missing("No run has been evaluated yet.")
-    frame = pd.DataFrame(columns).map(lambda n: "not run" if pd.isna(n) else f"{int(n):,}")
+    names = dict.fromkeys(name for column in columns.values() for name in column.index)
+    frame = pd.DataFrame(columns, index=list(names)).map(
+        lambda n: "not run" if pd.isna(n) else f"{int(n):,}"
+    )
     frame = frame.rename_axis("variant").reset_index()
     return as_table(frame, "parameters", "Learned parameters of each variant.")
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from air.results.record import Count, Ends, Index, Maybe, Record, Share
+from air.results.record import Count, Index, Maybe, MaybeEnds, Record, Share
 
 StateName = Literal["z_L", "z_H"]
 
@@ -49,9 +49,9 @@ class Effect(Record):
     state: StateName
     from_segment: Index
     content_changes: float
-    interval: Ends
+    interval: MaybeEnds
     mask_flips: float
-    mask_flips_interval: Ends
+    mask_flips_interval: MaybeEnds
 
 
 class Effects(Record):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from air.results.record import Arrays, Count, Curve, Ends, Held, Maybe, MaybeEnds, Record, Share
+from air.results.record import Arrays, Count, Curve, Held, Maybe, MaybeEnds, Record, Share
 
 
 class State(Record):
@@ -24,7 +24,7 @@ class State(Record):
     """
 
     undecided_overall: Share
-    undecided_overall_interval: Ends
+    undecided_overall_interval: MaybeEnds
     undecided_moves: Maybe
     cell_accuracy: Curve
     undecided: Curve

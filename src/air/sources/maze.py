@@ -91,7 +91,7 @@ class MazeGenerated(_Kind, Generated):
             )
             return Chunk(inputs, labels, None, np.array(numbers, dtype=np.int64))
 
-        kind = f"a path of {self.min_path} cells"
+        kind = f"a path of at least {self.min_path} cells"
         return Search(attempts, 2000, 500_000, kind, "a shorter path or another share of walls")
 
 

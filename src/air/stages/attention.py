@@ -1,7 +1,5 @@
 """The stage `attention`: where L- and H-updates look."""
 
-import logging
-
 from air.model.network import Update
 from air.probes.attention_maps import attention as probe
 from air.probes.attention_maps import has_attention
@@ -9,8 +7,6 @@ from air.probes.config import AttentionConfig
 from air.stages.inputs import subject
 from air.stages.skipping import not_asked, write_skipped
 from air.writing import write_arrays, write_json
-
-log = logging.getLogger(__name__)
 
 
 def attention(task: str, variant: str, seed: int) -> None:
@@ -34,7 +30,6 @@ def attention(task: str, variant: str, seed: int) -> None:
                 label,
             )
     if reason:
-        log.info("%s: nothing to measure: %s", label, reason)
         write_skipped(of.folder, "attention", reason)
         return
     write_arrays(of.folder / "attention.npz", found.maps.content())

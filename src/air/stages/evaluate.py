@@ -11,7 +11,8 @@ def evaluate(task: str, variant: str, seed: int) -> None:
     """Write evaluation.json and depth.csv.
 
     Measured on the test puzzles, and on as many of those that the model was trained on (not those
-    held out for validation), each as it was given.
+    held out for validation), each as it was given. Of a model that others trained, the puzzles that
+    it was trained on are not known.
     """
     label = f"evaluate {task} {variant} seed {seed}"
     with (
@@ -21,18 +22,19 @@ def evaluate(task: str, variant: str, seed: int) -> None:
         config: EvaluationConfig = of.section.evaluation
         test = of.puzzles.first(config.puzzles or len(of.puzzles))
         held_out = (of.model.origin.get("train") or {}).get("validation", 0)
-        training = all_training.first(min(len(all_training) - held_out, len(test)))
+        by_others = "imported" in of.model.origin
+        seen = 0 if by_others else min(len(all_training) - held_out, len(test))
+        training = all_training.first(seen)
         segments = config.segments or of.model.config.max_segments
         batches = sum(-(-len(puzzles) // config.batch_size) for puzzles in (test, training))
         calls = batches * segments * of.model.config.updates_per_segment  # of f
         compiled = compiles(of.compute, calls, of.device)
         found = measure(of.model, test, config.batch_size, of.device, label, segments, compiled)
-        known = measure(
-            of.model, training, config.batch_size, of.device, f"{label}, training puzzles"
-        )
-    found = found.model_copy(
-        update={"train_exact_accuracy": known.exact_accuracy, "train_puzzles": known.puzzles}
-    )
+        if seen:
+            label += ", training puzzles"
+            known = measure(of.model, training, config.batch_size, of.device, label)
+            of_training = {"train_exact_accuracy": known.exact_accuracy, "train_puzzles": seen}
+            found = found.model_copy(update=of_training)
     solved = enumerate(found.exact_accuracy_by_segment, start=1)
     rows = ["segment,exact_accuracy", *(f"{segment},{share}" for segment, share in solved)]
     write_text(of.folder / "depth.csv", "\n".join(rows) + "\n")

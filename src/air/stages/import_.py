@@ -3,9 +3,11 @@
 import logging
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from air import paths
 from air.checkpoint import save_model, save_snapshots
-from air.files import UserError
+from air.files import UserError, read_json, there
 from air.foreign.checkpoints import import_found
 from air.foreign.sources import find
 from air.model.network import AIR
@@ -32,7 +34,8 @@ def import_(task: str, name: str) -> None:
     free(*(out / file for file in OUTPUTS))
     with puzzles_of(task, "test") as puzzles:
         cells = puzzles.task.cells
-    model, origin, snapshots = import_found(find(config.source), config.variant, cells)
+    found = find(config.source, _commit_before(task, name, config.source))
+    model, origin, snapshots = import_found(found, config.variant, cells)
     if origin["task"] not in (task, None):
         raise UserError(
             f"params.yaml: {task}.checkpoints.{name}.source: is a model of {origin['task']}"
@@ -41,10 +44,30 @@ def import_(task: str, name: str) -> None:
     save_snapshots(model, snapshots, out / "snapshots.safetensors", origin)
     save_model(model, out / "model.safetensors", origin)
     write_json(out / "import.json", _record(model, origin, config.source))
+    if found.hub and found.hub["commit"] != found.hub["revision"]:
+        asked = {"source": config.source, "commit": found.hub["commit"]}
+        write_json(paths.revision_of_model(task, name), asked)
     log.info(
         f"import {task} {name}: {model.variant.name}, {model.parameter_count:,} parameters, from "
         f"{config.source}" + (f", {len(snapshots)} steps" if snapshots else "")
     )
+
+
+class _Before(BaseModel):
+    """What paths.revision_of_model holds."""
+
+    source: str
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+
+
+def _commit_before(task: str, name: str, source: str) -> str | None:
+    """The commit that the source's branch or tag stood for when it was read first.
+
+    Run again, for whatever reason, the stage reads the same files, also if the branch has moved.
+    """
+    path = paths.revision_of_model(task, name)
+    before = read_json(path, _Before) if there(path) else None
+    return before.commit if before and before.source == source else None
 
 
 def _record(model: AIR, origin: dict[str, Any], source: str) -> dict[str, object]:

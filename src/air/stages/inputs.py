@@ -105,8 +105,9 @@ def subject(
             )
         if (model.cells, model.vocabulary) != (puzzles.task.cells, len(puzzles.task.vocabulary)):
             raise UserError(
-                f"{path}: trained on boards of {model.cells} cells, but "
-                f"{paths.data(task, 'test')} holds boards of {puzzles.task.cells}; make it again"
+                f"{path}: trained on boards of {model.cells} cells with {model.vocabulary} tokens, "
+                f"but {paths.data(task, 'test')} holds boards of {puzzles.task.cells} cells with "
+                f"{len(puzzles.task.vocabulary)}; make it again"
             )
         device = prepare(params.compute)
         try:

@@ -1,10 +1,13 @@
 """What a probe's files hold if it has nothing to measure: both engines want every output."""
 
+import logging
 from pathlib import Path
 
 from air.params import load_params
 from air.results.record import Skipped
 from air.writing import write_arrays, write_json
+
+log = logging.getLogger(__name__)
 
 
 def is_imported(task: str, name: str) -> bool:
@@ -21,6 +24,7 @@ def not_asked(task: str, name: str, probe: str) -> str:
 
 def write_skipped(folder: Path, probe: str, reason: str, arrays: bool = True) -> None:
     """Write PROBE.json, which says why there are no measures, and a PROBE.npz without arrays."""
+    log.info("%s %s: nothing to measure: %s", probe, " ".join(folder.parts[-3:]), reason)
     if arrays:
         write_arrays(folder / f"{probe}.npz", {})
     write_json(folder / f"{probe}.json", Skipped(skipped=reason).content())

@@ -9,6 +9,10 @@ class Measure(NamedTuple):
     title: str
     unit: str = "share"
 
+    def __str__(self) -> str:
+        """Both, in a sentence; a share is what one expects."""
+        return self.title if self.unit == "share" else f"{self.title} ({self.unit})"
+
 
 class Wording(NamedTuple):
     """What a task's things are called, in sentences that the report makes for every task."""

@@ -116,8 +116,9 @@ def launch(processes: int, arguments: list[str]) -> tuple[int, str]:
         return 130, ""
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
+        told = [code for code in codes if code > 0 and code not in (LOST, 130)]
         killed = [signal.Signals(-code).name for code in codes if code < 0 and -code not in ASKED]
-        if killed or LOST in codes:
+        if killed or (LOST in codes and not told):
             how = f"died ({killed[0]})" if killed else "died or stopped answering"
             return 1, (
                 f"one process {how} and the others were stopped; run again to resume from the "
@@ -125,5 +126,5 @@ def launch(processes: int, arguments: list[str]) -> tuple[int, str]:
             )
         if all(code == 130 or -code in ASKED for code in codes):
             return 130, ""  # as the first process has said
-        return max(codes), ""  # it has said why
+        return max(told), ""  # it has said why, and the others have lost it
     return 0, ""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,9 @@ class StateFiles:
                     raise UserError(f"{path}: does not hold what was written")
             except UserError as error:
                 damaged = path.with_suffix(".damaged")
-                path.replace(damaged)
-                log.warning("%s; set aside as %s", error, damaged)
+                with suppress(FileNotFoundError):  # another process of this run was first
+                    path.replace(damaged)
+                    log.warning("%s; set aside as %s", error, damaged)
                 continue
             tensors: Tensors = {}
             for name, array in arrays.items():

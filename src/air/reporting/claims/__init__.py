@@ -13,7 +13,8 @@ A verdict is ``holds``, ``fails``, ``inconclusive`` or ``not run``. The rules:
 - A claim about what one run does inside (C2, C3, C5) is decided in each probed run of Lx_H by
   bootstrap intervals over puzzles. It holds if it holds in every run, fails if it fails in more
   than half, and is inconclusive otherwise. A run that solves at most the share ``LEARNED`` of the
-  test puzzles decides nothing: the claim is about models that have learned their task.
+  test puzzles is left out: the claim is about models that have learned their task. If none has,
+  the claim is inconclusive.
 - A claim about several tasks holds if it holds in all of them, and fails if it fails in any.
 - A model that others trained is held against C2, C3 and C5 as a run of Lx_H is, under its own name.
   It decides no verdict, and no other claim is about it.

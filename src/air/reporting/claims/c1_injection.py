@@ -56,7 +56,7 @@ class Found(Finding):
 
     def _interval(self) -> str:
         if self.interval is None:
-            return "; too few runs for an interval"
+            return "; no interval: too few runs, or all alike"
         low, high = self.interval
         said = f"; difference between {100 * low:+.1f} and {100 * high:+.1f} points"
         if self.runs_to_decide:

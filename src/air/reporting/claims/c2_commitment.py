@@ -12,7 +12,7 @@ from air.reporting.claims.claim import (
 )
 from air.reporting.claims.picture import Picture, Row
 from air.reporting.study import Study
-from air.results.record import Ends, Maybe, Record
+from air.results.record import Maybe, MaybeEnds, Record
 from air.results.rollout import State
 
 
@@ -20,7 +20,7 @@ class OfState(Record):
     """The share of undecided cells over a whole rollout, and the cells that move."""
 
     undecided: float
-    interval: Ends
+    interval: MaybeEnds
     moves: Maybe
 
 
@@ -83,10 +83,14 @@ class Commitment(Claim):
         verdict, entries = learned(study, task, runs)
         return Found(verdict=verdict, **entries)
 
-    def _decided(self, z_L: list[float], z_H: list[float]) -> Verdict:
-        if z_H[1] <= self.committed < z_L[0]:
+    def _decided(self, z_L: list[float | None], z_H: list[float | None]) -> Verdict:
+        """By intervals; one that is not known rules nothing out."""
+        (low_L, high_L), (low_H, high_H) = (
+            (0.0 if low is None else low, 1.0 if high is None else high) for low, high in (z_L, z_H)
+        )
+        if high_H <= self.committed < low_L:
             return "holds"
-        return "fails" if z_H[0] > self.committed or z_L[1] <= self.committed else "inconclusive"
+        return "fails" if low_H > self.committed or high_L <= self.committed else "inconclusive"
 
 
 def _of(state: State) -> OfState:

@@ -16,19 +16,19 @@ from air.reporting.claims.picture import Picture, Row
 from air.reporting.inputs import Number
 from air.reporting.study import Study
 from air.results.freeze import FreezeMeasures
-from air.results.record import Ends, Record
+from air.results.record import MaybeEnds, Record
 
 
 class Frozen(Record):
     """Content changes of the moving state, frozen minus normal; accuracy when frozen."""
 
     content_changes: float
-    interval: Ends
+    interval: MaybeEnds
     exact_accuracy: float
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.content_changes:+.1f} [{low:+.1f}, {high:+.1f}]"
+        ends = ("none" if end is None else f"{end:+.1f}" for end in self.interval)
+        return f"{self.content_changes:+.1f} [{', '.join(ends)}]"
 
 
 class Seed(OfRun):

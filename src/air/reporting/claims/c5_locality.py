@@ -1,7 +1,5 @@
 """C5: L-updates look nearby, H-updates look wide."""
 
-from collections.abc import Sequence
-
 from air.reporting.claims.claim import (
     ByRun,
     Claim,
@@ -10,6 +8,7 @@ from air.reporting.claims.claim import (
     by_sign,
     learned,
     named,
+    nearby,
     of_default,
     over_tasks,
 )
@@ -71,18 +70,20 @@ class Locality(Claim):
         return [
             picture
             for whose, runs in found.apart()
-            for picture in self._pictures(whose, runs, [] if whose else found.published or [])
+            for picture in self._pictures(task, whose, runs, [] if whose else found.published or [])
         ]
 
-    def _pictures(self, whose: str, runs: list[Seed], paper: list[float]) -> list[Picture]:
+    def _pictures(
+        self, task: str, whose: str, runs: list[Seed], paper: list[float]
+    ) -> list[Picture]:
         near = [(run, run.mean, run.interval) for run in runs]
         broken = [(run, run.d_viol.mean, run.d_viol.interval) for run in runs if run.d_viol]
         return [
             Picture(
-                f"{whose}attention {what}, L-update minus H-update",
+                f"{whose}{what}, L-update minus H-update",
                 [
                     Row(
-                        f"layer {layer}",
+                        f"layer {layer + 1}",
                         [run.point(means[layer], ends[layer]) for run, means, ends in entries],
                         published[layer] if layer < len(published) else None,
                     )
@@ -90,8 +91,8 @@ class Locality(Claim):
                 ],
             )
             for what, entries, published in (
-                ("nearby", near, paper),
-                ("on violations", broken, []),
+                (nearby(task), near, paper),
+                ("attention on violations", broken, []),
             )
             if entries
         ]
@@ -113,7 +114,7 @@ class Locality(Claim):
 def _run(measures: AttentionMeasures, with_violations: bool) -> Seed:
     nearest = measures.control.nearest
     contrast = measures.control.contrasts[nearest]
-    signs = [_sign(ends) for ends in contrast.interval]
+    signs = [by_sign(ends) for ends in contrast.interval]
     if all(sign == "holds" for sign in signs):
         verdict: Verdict = "holds"
     else:
@@ -122,7 +123,7 @@ def _run(measures: AttentionMeasures, with_violations: bool) -> Seed:
     if not with_violations:
         return entry
     violations = measures.adjacent.contrasts["d_viol"]
-    first, last = (_sign(violations.interval[layer]) for layer in (0, -1))
+    first, last = (by_sign(violations.interval[layer]) for layer in (0, -1))
     routing: Verdict = "inconclusive"
     if last == "holds" and first != "holds":
         routing = "holds"
@@ -132,11 +133,6 @@ def _run(measures: AttentionMeasures, with_violations: bool) -> Seed:
     return entry.model_copy(
         update={"verdict": over_tasks([verdict, routing]), "d_viol": on_violations}
     )
-
-
-def _sign(ends: Sequence[float | None]) -> Verdict:
-    known = [end for end in ends if end is not None]
-    return by_sign(known) if len(known) == 2 else "inconclusive"
 
 
 def _layers(means: list[float | None]) -> str:

@@ -76,21 +76,19 @@ class Operators(Claim):
         plain = group(study, task, [PROBED])
         others: dict[str, Group] = {}
         parts: list[Verdict] = []
-        for name in study.params.task(task).variants:
-            spec = study.variants[name]
-            other = spec.operator != "add" or min(spec.n_L, spec.n_H) < 0
+        for name in study.groups(task, "operators").get("other operators", []):
             runs = study.accuracy(task, name)
-            if not other or not len(runs) or not plain.runs:
+            if not len(runs) or not plain.runs:
                 continue
             effect, ends = contrast([runs, study.accuracy(task, PROBED)], [1, -1])
             further = {"effect": effect} | ({} if ends is None else {"interval": ends})
             others[name] = group(study, task, [name]).model_copy(update=further)
-            regime = regime_of([plain, others[name]])
-            parts.append(if_converged(self._within(ends), regime))
+            parts.append(self._within(ends))
         if not parts:
             return Found(verdict="not run", Lx_H=plain)
         regime = regime_of([plain, *others.values()])
-        return Found(verdict=over_tasks(parts), Lx_H=plain, regime=regime, **others)
+        verdict = if_converged(over_tasks(parts), regime)
+        return Found(verdict=verdict, Lx_H=plain, regime=regime, **others)
 
     def _within(self, ends: list[float] | None) -> Verdict:
         if ends is None:

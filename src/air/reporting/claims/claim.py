@@ -88,18 +88,15 @@ def over_tasks(verdicts: Iterable[Verdict]) -> Verdict:
     return "holds" if all(verdict == "holds" for verdict in verdicts) else "inconclusive"
 
 
-def over_runs(verdicts: list[Verdict]) -> Verdict:
-    """One verdict for a claim that was looked at in several runs."""
-    if not verdicts:
-        return "not run"
-    if all(verdict == "holds" for verdict in verdicts):
-        return "holds"
-    return "fails" if verdicts.count("fails") > len(verdicts) / 2 else "inconclusive"
+def by_sign(interval: Sequence[float | None], direction: int = 1) -> Verdict:
+    """Whether an interval lies on the side of zero that a claim predicts (1 above, -1 below).
 
-
-def by_sign(interval: list[float], direction: int = 1) -> Verdict:
-    """Whether an interval lies on the side of zero that a claim predicts (1 above, -1 below)."""
-    low, high = sorted(direction * end for end in interval)
+    One that is not known decides nothing.
+    """
+    known = [end for end in interval if end is not None]
+    if len(known) < 2:
+        return "inconclusive"
+    low, high = sorted(direction * end for end in known)
     if low > 0:
         return "holds"
     return "fails" if high < 0 else "inconclusive"
@@ -174,6 +171,16 @@ class ByRun(Finding):
         return " ".join(filter(None, [tally(self.ours()), *others])) or self.evidence()
 
 
+def over_runs(runs: Collection[OfRun]) -> Verdict:
+    """One verdict for a claim that was looked at in several runs: of those that have learned."""
+    verdicts = [run.verdict for run in runs if run.has_learned]
+    if not verdicts:
+        return "inconclusive" if runs else "not run"
+    if all(verdict == "holds" for verdict in verdicts):
+        return "holds"
+    return "fails" if verdicts.count("fails") > len(verdicts) / 2 else "inconclusive"
+
+
 R = TypeVar("R", bound=OfRun)
 
 
@@ -197,7 +204,7 @@ def learned(study: Study, task: str, runs: dict[Run, R]) -> tuple[Verdict, dict[
             changed["verdict"] = "inconclusive"
         name = f"{IMPORTED}{run[0]}" if run in others else f"seed{run[1]}"
         entries[name] = entry.model_copy(update=changed)
-    ours = [entry.verdict for name, entry in entries.items() if not name.startswith(IMPORTED)]
+    ours = [entry for name, entry in entries.items() if not name.startswith(IMPORTED)]
     return over_runs(ours), entries
 
 
@@ -234,6 +241,11 @@ def tally(runs: Collection[OfRun]) -> str:
     )
     count = f"{len(runs)} run" + ("s" if len(runs) > 1 else "")
     return f"{found['as claimed']} of {count} as claimed{others}." if runs else ""
+
+
+def nearby(task: str) -> str:
+    """What attention on a task's nearest neighbourhood is called: Maze's is divided by 4."""
+    return "attention nearby" + {"maze": ", per neighbour"}.get(task, "")
 
 
 def percent(part: float | None) -> str:

@@ -103,7 +103,7 @@ def over_sides(
         )
     if not entries:
         return form(verdict="not run")
-    verdict = over_runs([entry.verdict for entry in entries.values()])
+    verdict = over_runs(entries.values())
     if len(kinds) < 2 and verdict == "holds":
         verdict = "inconclusive"  # nothing to compare with
     return form(verdict=verdict, runs=entries)
@@ -124,4 +124,4 @@ def _within(ends: list[float], none: float) -> Verdict:
 
 
 def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:+.3f}"
+    return "none" if value is None else f"{value:+.4f}"

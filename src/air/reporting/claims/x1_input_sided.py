@@ -1,6 +1,6 @@
 """X1: the local update is the one that receives the input."""
 
-from air.reporting.claims.claim import Claim
+from air.reporting.claims.claim import Claim, nearby
 from air.reporting.claims.picture import Picture
 from air.reporting.claims.sides import DETAILS, Sides, over_sides
 from air.reporting.study import Study
@@ -36,7 +36,7 @@ class InputSided(Claim):
     details = DETAILS
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
-        return found.picture("attention nearby, L-update minus H-update", self.none[task])
+        return found.picture(f"{nearby(task)}, L-update minus H-update", self.none[task])
 
     def judge(self, study: Study, task: str) -> Found:
         """The neighbourhood contrast, over all layers, has the sign of n_L - n_H."""

@@ -160,8 +160,7 @@ class SplitFirst(Claim):
             entries[f"{variant} seed{seed}"] = found.model_copy(update=changed)
         if not entries:
             return Found(verdict="not run")
-        learned = [entry.verdict for entry in entries.values() if entry.has_learned]
-        return Found(verdict=over_runs(learned) if learned else "inconclusive", runs=entries)
+        return Found(verdict=over_runs(entries.values()), runs=entries)
 
     def pictures(self, task: str, found: Found) -> list[Picture]:
         """A row for each event and variant: the step by which it came for certain in each run."""
@@ -193,9 +192,10 @@ class SplitFirst(Claim):
 
 def _before(split: When, solved: When) -> Verdict:
     """Whether the split came first; snapshots that show both for the first time do not tell."""
-    if split.possible is None:
-        return "fails"
-    if solved.certain is not None and split.possible > solved.certain:
+    too_late = solved.certain is not None and (
+        split.possible is None or split.possible > solved.certain
+    )
+    if too_late:
         return "fails"
     if split.certain is None or solved.possible is None:
         return "inconclusive"
