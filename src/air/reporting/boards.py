@@ -99,12 +99,13 @@ def puzzles(study: Study, task: str) -> Display:
         for place, (question, answer) in enumerate(zip(inputs, labels, strict=True)):
             pen.board(axes[0, place], question, question, answer, inches=1.7)
             pen.board(axes[1, place], answer, question, answer, inches=1.7)
-        blank = (inputs != labels).sum(axis=1)
+        blank = np.unique((inputs != labels).sum(axis=1))
+        span = f"{blank[0]} to {blank[-1]}" if len(blank) > 1 else str(blank[0])
         return as_figure(
             canvas,
             f"puzzles-{task}",
-            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells, {blank.min()} to "
-            f"{blank.max()} of them to be filled in in these puzzles",
+            f"{study.tasks[task]}: {pen.look.rows} x {pen.look.columns} cells; in these puzzles "
+            f"{span} are to be filled in",
             f"{len(inputs)} {study.tasks[task]} puzzles with their answers.",
         )
 
