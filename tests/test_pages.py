@@ -121,7 +121,8 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     claims = verdicts(pages.parents[1])
     assert claims["C1"]["sudoku"]["verdict"] == "not run"
     assert claims["C1"]["maze"]["verdict"] == "not run"
-    assert {claims["C2"][task]["verdict"] for task in ("sudoku", "maze")} & {"holds", "fails"}
+    assert claims["C2"]["sudoku"]["verdict"] == "inconclusive"  # looked at, in too few puzzles
+    assert claims["C2"]["maze"]["verdict"] == "not run"
     assert claims["C4"]["verdict"] == "not run"
     accuracy = (pages / "files/accuracy/accuracy-sudoku-injection.csv").read_text()
     rows = {line.split(",")[0]: line.split(",") for line in accuracy.splitlines()}
