@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -61,6 +62,15 @@ def states(folder: Path) -> list[Path]:
     return list(folder.glob(".resume/*/state.safetensors"))
 
 
+def written(folder: Path) -> int:
+    """When a state was last written to; 0 where there is none."""
+    at = 0
+    for path in folder.glob(".resume/*"):
+        with suppress(FileNotFoundError):  # the run has just ended
+            at = max(at, path.stat().st_mtime_ns)
+    return at
+
+
 def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         TRAIN, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -89,9 +99,11 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     killed = project(tmp_path / "b", **changes)
     moment = random.Random(0)
     times = saved = 0
-    while times < 10:
-        process = start(killed)
-        time.sleep(moment.uniform(1.0, 3.5))  # anywhere from the imports to the last steps
+    for kill in range(10):
+        before, process = written(killed), start(killed)
+        while kill % 2 and process.poll() is None and written(killed) == before:
+            time.sleep(0.02)  # every other time until it has saved, however slow the machine
+        time.sleep(moment.uniform(0.0, 0.5) if kill % 2 else moment.uniform(0.5, 3.0))
         if process.poll() is not None:
             break  # it has finished: the moments were late ones
         os.killpg(process.pid, signal.SIGKILL)
@@ -99,7 +111,7 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
         times += 1
         saved += bool(states(killed))
     assert times > 3
-    assert saved  # else there was nothing to resume
+    assert saved > 1  # else there was nothing to resume
     train(killed)
     assert model(killed) == model(undisturbed)
     assert snapshots(killed) == snapshots(undisturbed)
