@@ -28,11 +28,11 @@ from air.writing import write_arrays, write_json, write_text
 from tests.conftest import ROOT
 
 
-def make_up(folder: Path, params: Params) -> None:
+def make_up(folder: Path, params: Params, puzzles: int = 4) -> None:
     """Fill ``folder`` (a scratch copy on ``params``) with results.
 
     One small untrained model a task, with as many layers and segments as configured, is really
-    evaluated and probed on a few puzzles; its files stand for those of all runs, with accuracies
+    evaluated and probed on so many puzzles; its files stand for those of all runs, with accuracies
     drawn at random.
     """
     with contextlib.chdir(folder):
@@ -40,7 +40,9 @@ def make_up(folder: Path, params: Params) -> None:
     random = np.random.default_rng(0)
     for task in TASKS:
         section: Any = params.task(task)
-        train, test, statistics = make(section.data.model_copy(update={"train": 20, "test": 4}))
+        train, test, statistics = make(
+            section.data.model_copy(update={"train": 20, "test": puzzles})
+        )
         train.save(folder / paths.data(task, "train"), "train")
         test.save(folder / paths.data(task, "test"), "test")
         write_json(folder / paths.statistics(task), statistics.content())
@@ -57,7 +59,7 @@ def make_up(folder: Path, params: Params) -> None:
             test.task.cells,
             seed=0,
         )
-        evaluation = evaluate(model, test, 4, CPU)
+        evaluation = evaluate(model, test, puzzles, CPU)
         rolled = probes.rollout(model, test)
         frozen = probes.freeze(model, test)
         looked = probes.attention(model, test, section.probes.attention.segments)

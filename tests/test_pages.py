@@ -49,8 +49,9 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for scale in SCALES:
         folder = scratch(tmp_path_factory.mktemp(scale), "smoke")
         configure(folder, scale)
-        make_up(folder, load_params(folder / "params.yaml"))
-        if scale == "least":
+        least = scale == "least"  # in it a verdict can be decided: intervals need five puzzles
+        make_up(folder, load_params(folder / "params.yaml"), puzzles=6 if least else 4)
+        if least:
             forget(folder, "sudoku", "Lx_Hx", 0)
             shutil.rmtree(folder / "data/maze")
         for command in ("claims", "explore"):
@@ -121,8 +122,8 @@ def test_missing_runs_are_named_and_all_else_stays(studies: dict[str, Path]) -> 
     claims = verdicts(pages.parents[1])
     assert claims["C1"]["sudoku"]["verdict"] == "not run"
     assert claims["C1"]["maze"]["verdict"] == "not run"
-    assert claims["C2"]["sudoku"]["verdict"] == "inconclusive"  # looked at, in too few puzzles
-    assert claims["C2"]["maze"]["verdict"] == "not run"
+    assert claims["C3"]["sudoku"]["verdict"] == "fails"  # of Lx_H, which is there
+    assert claims["C3"]["maze"]["verdict"] == "not run"
     assert claims["C4"]["verdict"] == "not run"
     accuracy = (pages / "files/accuracy/accuracy-sudoku-injection.csv").read_text()
     rows = {line.split(",")[0]: line.split(",") for line in accuracy.splitlines()}

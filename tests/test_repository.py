@@ -139,11 +139,7 @@ def test_a_hook_passes_what_is_good_and_stops_what_is_not(hook: str, tmp_path: P
 def test_the_catalog_of_workflows_finds_what_it_wants() -> None:
     usage = content(".snakemake-workflow-catalog.yml")["usage"]
     assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
-    # conda is promised where every rule that runs something names its environment
-    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    blocks = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, re.M)
-    assert len(blocks) > 8
-    assert usage["software-stack-deployment"]["conda"]
-    assert [name for name, block in blocks if "environment.yml" not in block] == []
+    # of environment.yml alone no job can run: `air` is installed from the clone
+    assert usage["software-stack-deployment"] == {"conda": False}
     assert (ROOT / "workflow/Snakefile").is_file()
     assert (ROOT / "config/README.md").is_file()
