@@ -233,7 +233,7 @@ def sheet(pen: Pen, boards: Boards, puzzle: int, updates: int, title: str) -> by
             axis = place(0, column)
             pen.board(axis, board, inputs, labels, inches)
             axis.set_title(name, **SMALL)
-        legend = "Bold: given. Grey: undecided. Red: filled in wrongly."
+        legend = "Bold: given. Grey: undecided. Red: filled in wrongly. Question mark: padding."
         legend += "" if large else " Red frame: breaks a rule."
         canvas.text((1.0 + 2 * inches * 1.06) / wide, 1 - 1.2 / tall, legend, fontsize=8)
         for substep in range((rows - 1) * updates):

@@ -23,8 +23,8 @@ CAPTIONS = {
     "over the second on the cells to be filled in. Change: relative distance of a state from its "
     "value one segment before; 0 at a fixed point.",
     "boards": "The boards decoded from z_L (above) and z_H (below) after single sub-steps, whose "
-    "numbers are given. Bold: given. Grey: undecided. Red: filled in wrongly. Red frame: "
-    "breaks a rule.",
+    "numbers are given. Bold: given. Grey: undecided. Red: filled in wrongly. Question mark: "
+    "padding, which is never right. Red frame: breaks a rule.",
     "freeze": "Cells that change between consecutive decoded boards, summed over a rollout. Mask "
     "flips: the cell enters or leaves the mask; content changes: all others. Bars are means over "
     "runs, dots the runs.",
@@ -45,8 +45,8 @@ CAPTIONS = {
     "first snapshot after step 0 on. One run of a variant: mean over puzzles, with a band for the "
     "95 % interval. Several runs: thin lines are runs, thick lines means.",
     "strip": "The boards decoded from z_L (above) and z_H (below) at the end of a rollout, after "
-    "the number of optimiser steps given. Bold: given. Grey: undecided. Red: filled in "
-    "wrongly. Red frame: breaks a rule.",
+    "the number of optimiser steps given. Bold: given. Grey: undecided. Red: filled in wrongly. "
+    "Question mark: padding, which is never right. Red frame: breaks a rule.",
     "map": "Attention of one cell (black frame) in one L-update and one H-update of a segment (the "
     "first, unless params.yaml names others), by layer, mean over heads; L and H share a scale of "
     "shading, which differs between layers. Percent: share on its neighbourhood (blue outline). "

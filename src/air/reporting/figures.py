@@ -96,13 +96,14 @@ def accuracy(study: Study, experiment: str) -> Display:
                 axis.plot(runs.mean(), place, "|", color=colour, markersize=14, mew=2.2)
                 known = study.accuracy(task, name, "train_exact_accuracy")
                 axis.plot(known.mean() if len(known) else [], place if len(known) else [], "D",
-                          color=colour, markerfacecolor="white", markersize=5)  # fmt: skip
+                          color=colour, markerfacecolor="none", markersize=6)  # fmt: skip
             axis.set_yticks(range(len(variants[task])), variants[task])
             axis.set_ylim(len(variants[task]) - 0.5, -0.5)
             axis.set_xlim(0, max(1.03 * axis.get_xlim()[1], 0.02))
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axis.set_xlabel("puzzles solved")
-            axis.set_title(study.tasks[task])
+            if len(tasks) > 1:
+                axis.set_title(study.tasks[task])
         found = "; ".join(
             f"{study.tasks[task]}: {_compared(study, task, experiment)}" for task in tasks
         )
