@@ -19,7 +19,7 @@ log = logging.getLogger("air.cli")  # also where this file is run as __main__
 
 app = App(
     help="The stages of the AIR study, one command each. `snakemake --cores all` or `dvc repro` "
-    "runs them all in order; every command reads params.yaml in the current folder.",
+    "runs them all in order; they are configured by params.yaml in the current folder.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -4,8 +4,9 @@
     python workflow/scripts/ship.py use     put them where the study would have its own
 
 `make` takes every variant of params.yaml, first seed, at half its size, and counts what the files
-that it has written solve. `use` lets every probe and the explorer run without a training: it makes
-the puzzles that are missing, and leaves alone what is there.
+that it has written solve. `use` lets the explorer and all probes but emergence, which needs
+snapshots, run without a training: it makes the puzzles that are missing, and leaves alone what is
+there.
 """
 
 import hashlib
