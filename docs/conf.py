@@ -131,9 +131,14 @@ def start_from_docs(app: Sphinx, path: Path, docname: str, content: list[str]) -
     content[0] = re.sub(r"\]\((?!\w+:|#)", f"]({folder}/", content[0])
 
 
+def page_at(target: Path) -> Path:
+    return target if target.suffix == ".html" else target / "index.html"
+
+
 class LinksToTheRepository(SphinxTransform):
-    """Where a link to a file outside docs/ leads: a module to its documentation, a folder of pages
-    to its index (they are copied into the site), anything else to a copy of the file."""
+    """Where a link to a file outside docs/ leads: a module to its documentation, a page of a study
+    to that page, a folder of them to its index (they are copied into the site), anything else to a
+    copy of the file."""
 
     default_priority = 500
 
@@ -151,9 +156,8 @@ class LinksToTheRepository(SphinxTransform):
                 link = addnodes.pending_xref("", *node.children, reftarget=module)
                 link["refdomain"], link["reftype"], link["refexplicit"] = "py", "mod", True
                 node.replace_self(link)
-            elif target.is_relative_to(ROOT / PAGES) and (target / "index.html").is_file():
-                place = f"{target.relative_to(ROOT)}/index.html"
-                uri = relative_uri(f"{here}.html", place)
+            elif target.is_relative_to(ROOT / PAGES) and (page := page_at(target)).is_file():
+                uri = relative_uri(f"{here}.html", page.relative_to(ROOT).as_posix())
                 node.replace_self(nodes.reference("", "", *node.children, refuri=uri))
 
 
