@@ -32,7 +32,7 @@ def make_up(folder: Path, params: Params, puzzles: int = 4) -> None:
     """Fill ``folder`` (a scratch copy on ``params``) with results.
 
     One small untrained model a task, with as many layers and segments as configured, is really
-    evaluated and probed on so many puzzles; its files stand for those of all runs, with accuracies
+    evaluated and probed on ``puzzles`` ones; its files stand for those of all runs, with accuracies
     drawn at random.
     """
     with contextlib.chdir(folder):
