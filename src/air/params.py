@@ -1,8 +1,8 @@
 """What may be configured: ``params.yaml``, checked whole before anything runs.
 
-Both engines and every command read the same file. Each phase says in its own ``config.py``, each
-task in its own module, what its section may hold; here they are put together and held against each
-other. Nothing here computes anything.
+Both engines read the same file; claims and pages read the checked copy, ``results/params.json``.
+Each phase says in its own ``config.py``, each task in its own module, what its section may hold;
+here they are put together and held against each other. Nothing here computes anything.
 """
 
 import re

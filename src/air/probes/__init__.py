@@ -3,7 +3,7 @@
 They walk :meth:`air.model.network.AIR.segment` with an observer, and ask a task only what its
 protocol offers and never which task it is; :mod:`air.probes.emergence` takes the measures of all
 three at several steps of a training. From Python: ``air.probes.rollout(model, puzzles)``,
-``air.probes.freeze(model, puzzles)``, ``air.probes.attention(model, puzzles)``.
+``air.probes.freeze(model, puzzles)``, ``air.probes.attention(model, puzzles, segments=[0, 7])``.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Freezing (claim C3): what one state does when the other keeps its initial value."""
+"""Freezing (claim C3): what one state does when the other keeps its value."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Sections for each task, in its own words: no page and no figure asks which task it has."""
+"""Sections for each task, in its own words: they do not ask which task it is."""
 
 from collections.abc import Callable, Sequence
 

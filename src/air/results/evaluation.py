@@ -12,9 +12,10 @@ class Evaluation(Record):
 
     ``exact_accuracy`` is the share of boards right in every cell after the model's last segment,
     ``cell_accuracy`` that of cells; ``exact_accuracy_by_segment`` the share of boards after
-    segments 1, 2, ...; ``parameters`` how many numbers the model has learned. The last two are
-    measured on puzzles it was trained on. Older studies have not measured them, and of a model that
-    others trained these puzzles are not known.
+    segments 1, 2, ...; ``parameters`` how many numbers the model has learned.
+    ``train_exact_accuracy`` is the first of these on ``train_puzzles`` puzzles that it was trained
+    on: older studies have not measured it, and of a model that others trained these puzzles are not
+    known.
     """
 
     exact_accuracy: Share

@@ -1,6 +1,7 @@
 """Randomness as a function of its key: nothing to replay, nothing that depends on the order.
 
-Sequential draws (generating puzzle j) come from numpy's Philox under the key (seed, purpose, j).
+Sequential draws (the order of an epoch, the exploration of a step, the bootstrap) come from numpy's
+Philox under the key (seed, purpose, j); the compiled search for puzzles has streams of its own.
 Draws for many keys at once (member k of puzzle i) come from a hash of the key, which vectorises.
 The symmetries of a square, by which more than one task makes its members, stand here, too.
 """

@@ -79,8 +79,8 @@ class Injection(Claim):
         "finished learning."
     )
     details = (
-        "Where C1 is not decided, ``runs_to_decide`` is the number of runs per group at which an "
-        "effect and a spread like those observed would exclude zero."
+        "Where C1's interval includes zero, ``runs_to_decide`` is the number of runs per group, up "
+        "to 10,000, at which an effect and a spread like those observed would exclude zero."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

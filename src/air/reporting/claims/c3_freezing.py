@@ -81,7 +81,8 @@ class Freezing(Claim):
     thresholds = ("directions", "failed")
     rule = (
         "Holds in a run if both intervals lie on the predicted side of zero, and at most "
-        f"{100 * failed:.0f} % of the puzzles are solved with either state frozen; "
+        f"{100 * failed:.0f} % of the puzzles are solved on the last board of the moving state, "
+        "whichever is frozen; "
         "fails if an interval lies on the other side, or more are solved."
     )
 

@@ -61,9 +61,11 @@ class Locality(Claim):
     violations = ("sudoku",)
     thresholds = ("violations",)
     rule = (
-        "Holds in a run if the interval of every layer lies above zero, fails if those of at "
-        "least half lie below. On cells that break a rule: holds if the last layer's lies above "
-        "and the first one's does not, fails if the last layer's lies below."
+        "On query cells without a violation beside them: holds in a run if the interval of every "
+        "layer lies above zero, fails if those of at least half lie below. Sudoku also, on the "
+        "attention that query cells beside a violation give to cells that break a rule: holds if "
+        "the last layer's lies above and the first one's does not, fails if the last layer's lies "
+        "below."
     )
 
     def pictures(self, task: str, found: Found) -> list[Picture]:

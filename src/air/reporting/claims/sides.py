@@ -22,8 +22,8 @@ from air.results.record import Maybe, MaybeEnds
 DETAILS = (
     "X1 and X2 are claims of this project. They compare variants that only add the input: where it "
     "enters asymmetrically the effect should lie beyond the threshold ``none``, elsewhere within "
-    "it. They need a learned run of both kinds (for X1, L-sided and H-sided variants count as two "
-    "kinds)."
+    "it. They hold only with learned runs of both kinds (for X1, L-sided and H-sided variants "
+    "count as two kinds)."
 )
 
 

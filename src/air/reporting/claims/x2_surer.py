@@ -29,7 +29,7 @@ class Surer(Claim):
     thresholds = ("none",)
     rule = (
         "Holds in a run if its interval lies above the band where the input enters asymmetrically, "
-        "and within it where it does not; only if runs of both kinds were probed."
+        "and within it where it does not. The claim holds only if runs of both kinds have learned."
     )
 
     details = DETAILS
