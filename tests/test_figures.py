@@ -107,6 +107,46 @@ def outline(svg: str) -> list[tuple[str, float]]:
     return found
 
 
+def lettering(svg: str) -> list[tuple[str, float, float, str]]:
+    """What an SVG writes, in alphabetical order: letters, the place of the first, and their look.
+
+    A text with a place for each letter is as many texts.
+    """
+    rules = dict(re.findall(r"\.(c\d+){(.*?)}", svg))
+    found = []
+    for attributes, letters in re.findall("<text([^>]*)>([^<]*)", svg):
+        said = dict(re.findall(r'(\w+)="([^"]*)"', attributes))
+        look = said["style"] if "style" in said else rules[said["class"]]
+        look = re.sub("(?<=[:;,]) ", "", look)
+        places = [float(x) for x in said.get("x", "0").split()]
+        parts = [letters] if len(places) == 1 else letters
+        y = float(said.get("y", 0))
+        found += [(part, x, y, look) for part, x in zip(parts, places, strict=True)]
+    return sorted(found)
+
+
+def test_letters_of_one_look_and_line_are_one_text_and_stay_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with display.style():
+        canvas = Figure(figsize=(2, 2))
+        for place in range(9):
+            row, column = divmod(place, 3)
+            weight = "bold" if place % 2 else "normal"
+            canvas.text(0.21 * column + 0.1, 0.33 * row, str(place + 1), weight=weight, ha="center")
+        canvas.text(0.5, 0.9, "two words")
+        small = display._svg(canvas)
+        monkeypatch.setattr(display, "_compact", lambda svg: svg)
+        large = display._svg(canvas)
+    before, after = lettering(large), lettering(small)
+    assert [(letters, look) for letters, _, _, look in after] == [
+        (letters, look) for letters, _, _, look in before
+    ]
+    for (_, x, y, _), (_, was_x, was_y, _) in zip(after, before, strict=True):
+        assert (x, y) == pytest.approx((was_x, was_y), abs=0.0501)
+    assert small.count("<text") == 7  # two a row, and the words
+
+
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_a_compact_svg_draws_the_same(
     draw: Any, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -119,9 +159,11 @@ def test_a_compact_svg_draws_the_same(
     assert [name for name, _ in after] == [name for name, _ in before]
     moved = [abs(x - y) for (_, x), (_, y) in zip(before, after, strict=True)]
     assert max(moved) <= 0.0501  # half of a tenth of a point
-    words, kept = (re.findall(r"<text[^>]*>([^<]*)", svg) for svg in (large, small))
-    assert kept == words
+    words, kept = lettering(large), lettering(small)
+    assert [letters for letters, *_ in kept] == [letters for letters, *_ in words]
     assert kept
+    for (_, x, y, _), (_, was_x, was_y, _) in zip(kept, words, strict=True):
+        assert (x, y) == pytest.approx((was_x, was_y), abs=0.0501)
     elements = [ElementTree.fromstring(svg).iter() for svg in (large, small)]
     looks = [{one.get("style") for one in every} for every in elements]
     rules = set(re.findall(r"\.c\d+{(.*?)}", small)) | looks[1] - {None}

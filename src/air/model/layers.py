@@ -63,6 +63,9 @@ class Linear(nn.Module):
 
 def rope_tables(positions: int, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines [positions, head size] of rotary embedding (Su et al. 2021), in halves."""
+    if torch.get_default_device().type == "meta":  # of arange it would import TorchDynamo, in 1.5 s
+        shape = torch.empty(positions, head_size, dtype=dtype)
+        return shape, shape
     exponent = torch.arange(0, head_size, 2, dtype=dtype) / head_size
     angle = torch.outer(torch.arange(positions, dtype=dtype), ROPE_BASE**-exponent)
     angle = torch.cat([angle, angle], dim=-1)

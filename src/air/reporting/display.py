@@ -41,6 +41,9 @@ ALIKE = (  # two lines of an SVG, not transparent, of the same look
     r'(<path d="[^"]*)(" [^>]*style="fill:none;(?![^>]*opacity)[^>]*/>)(?:</g><g>)?'
     r'<path d="([^"]*)\2'
 )
+ALONE = r"<g>(<(\w+)[^<>]*(?:/>|>[^<]*</\2>))</g>"  # a group of one element
+LETTER = r'<text style="([^"]*)" x="([^"]*)" y="([^"]*)">([^<&])</text>'
+LETTERS = r'(?:<text style="[^"]*" x="[^"]*" y="[^"]*">[^<&]</text>)+'
 LINKS = "<!-- links to the files -->"
 
 
@@ -138,15 +141,15 @@ def data_uri(svg: str) -> str:
 def _compact(svg: str) -> str:
     """An SVG that looks the same in a third of the bytes.
 
-    Comments, metadata and names of groups go; points are steps of tenths; what several elements
-    look like is said once.
+    Comments, metadata and names of groups go, and groups of one; points are steps of tenths; what
+    several elements look like is said once.
     """
     svg = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg)).strip() + "\n"
     svg = re.sub(r"<[^>]*>", _compact_tag, svg)
-    before = ""
-    while svg != before:  # lines that look alike, one after the other, become one path
-        before, svg = svg, re.sub(ALIKE, r"\1 \3\2", svg)
+    svg = _while_it_changes(ALIKE, r"\1 \3\2", svg)  # which become one path
+    svg = _while_it_changes(ALONE, r"\1", svg)
+    svg = re.sub(LETTERS, _compact_letters, svg)
     looks = Counter(re.findall(r' style="([^"]*)"', svg))
     rules = []
     for number, look in enumerate(look for look, count in looks.items() if count > 1):
@@ -155,10 +158,31 @@ def _compact(svg: str) -> str:
     return svg.replace("</style>", f"{''.join(rules)}</style>", 1)
 
 
+def _while_it_changes(pattern: str, replacement: str, text: str) -> str:
+    before = None
+    while text != before:
+        before, text = text, re.sub(pattern, replacement, text)
+    return text
+
+
+def _compact_letters(match: re.Match[str]) -> str:
+    """Letters one after the other: those of one look and line become one text, each at its x."""
+    lines: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for look, x, y, letter in re.findall(LETTER, match[0]):
+        lines.setdefault((look, y), []).append((x, letter))
+    texts = []
+    for (look, y), letters in lines.items():
+        places, line = " ".join(x for x, _ in letters), "".join(letter for _, letter in letters)
+        texts.append(f'<text style="{look}" x="{places}" y="{y}">{line}</text>')
+    return "".join(texts)
+
+
 def _compact_tag(match: re.Match[str]) -> str:
     tag = re.sub(r"(?<=<g) id=\"[^\"]*\"| transform=\"rotate\(-0 [^\"]*\"", "", match[0])
     tag = re.sub(r"(?<=[;:,]) ", "", tag)
     tag = re.sub(r"(?<= d=\")[^\"]*", _compact_path, tag)
+    if tag.startswith("<text"):
+        tag = re.sub(r"(?<= [xy]=\")[^\"]*", lambda place: f"{float(place[0]):.1f}", tag)
     return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
 
 

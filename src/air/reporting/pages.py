@@ -276,7 +276,7 @@ def provenance() -> dict[str, str]:
         "parameters": digest([paths.PARAMS_CHECKED]),
         "data": Markup(", ").join(_data(study)) or "none here",
         "report's code": digest(_code()),
-        "computed": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
+        "compute": f"{compute.device}, {compute.precision}, {compute.threads} thread(s)",
         "rendered by": ", ".join(
             f"{name} {version(name).split('+')[0]}" for name in ("air", "torch", "numpy")
         ),
