@@ -3,10 +3,10 @@
     python workflow/scripts/ship.py make    write those of the study, and the table of their card
     python workflow/scripts/ship.py use     put them where the study would have its own
 
-`make` takes every variant of params.yaml, first seed, at half its size, and counts what the files
-that it has written solve. `use` lets the explorer and all probes but emergence, which needs
-snapshots, run without a training: it makes the puzzles that are missing, and leaves alone what is
-there.
+`make` takes the variants that the explorer shows, first seed, at half their size, and counts what
+the files that it has written solve. `use` lets the explorer and, of these variants, all probes but
+emergence, which needs snapshots, run without a training: it makes the puzzles that are missing, and
+leaves alone what is there.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from air.model.network import AIR
 from air.params import load_params
 from air.stages.check import check
 from air.stages.data import data
+from air.stages.explore import runs_shown
 from air.tasks.puzzles import load_puzzles
 from air.tasks.registry import TASKS
 from air.tasks.task import Puzzles
@@ -69,7 +70,8 @@ def make() -> None:
     models = {}
     for task in TASKS:
         section = params.task(task)
-        for variant in section.variants:
+        shown = {variant for variant, _ in runs_shown(section.explore, section)}
+        for variant in filter(shown.__contains__, section.variants):
             run = (variant, section.seeds[0])
             models[task, run] = load_model(paths.run(task, *run) / "model.safetensors")
     lines = []
