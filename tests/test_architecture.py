@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from air import paths
 from air.checkpoint import save_model
 from air.model.config import ModelConfig
 from air.model.network import AIR
@@ -183,6 +184,13 @@ def test_a_copy_of_the_project_runs_its_own_code(tmp_path: Path) -> None:
 
 def test_checking_parameters_needs_no_torch() -> None:
     assert not modules_after("import air.params, air.cli") & {"torch", "matplotlib", "pandas"}
+
+
+def test_reading_a_model_does_not_import_the_compiler() -> None:
+    file = paths.shipped("mini", "sudoku", "Lx_H")
+    found = modules_after(f"import air; air.load({str(file)!r})")
+    assert "torch" in found
+    assert "torch._dynamo" not in found
 
 
 def test_model_and_training_need_few_packages() -> None:

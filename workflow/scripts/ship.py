@@ -71,7 +71,7 @@ def make() -> None:
     for task in TASKS:
         section = params.task(task)
         shown = {variant for variant, _ in runs_shown(section.explore, section)}
-        for variant in filter(shown.__contains__, section.variants):
+        for variant in (name for name in section.variants if name in shown):
             run = (variant, section.seeds[0])
             models[task, run] = load_model(paths.run(task, *run) / "model.safetensors")
     lines = []
